@@ -1,0 +1,234 @@
+// C++17 over edgemoe.h, header only: handles that free themselves, strings and vectors for buffers, exceptions for
+// codes.
+//
+// Threads: as in edgemoe.h. A Model may be used from any thread, its calls take turns; cancel() and stats() never wait.
+// Moving or destroying a Model while one of its calls runs is the caller's race.
+// Errors: every function that can fail throws Error; a failed call leaves its outputs alone.
+#ifndef EDGEMOE_HPP
+#define EDGEMOE_HPP
+
+#include <edgemoe/edgemoe.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace edgemoe::client {
+
+// What edgemoe_error says; code() is never EDGEMOE_OK.
+class Error : public std::runtime_error {
+public:
+    Error(edgemoe_code code, const std::string & message) : std::runtime_error(message), code_(code) {}
+    edgemoe_code code() const noexcept { return code_; }
+
+private:
+    edgemoe_code code_;
+};
+
+// Throws what `error` says if `code` is not EDGEMOE_OK.
+inline void check(edgemoe_code code, const edgemoe_error & error) {
+    if (code != EDGEMOE_OK) {
+        throw Error(code, error.message);
+    }
+}
+
+inline edgemoe_load_params default_load_params() {
+    edgemoe_load_params params;
+    edgemoe_load_params_init(&params);
+    return params;
+}
+
+inline edgemoe_generate_params default_generate_params() {
+    edgemoe_generate_params params;
+    edgemoe_generate_params_init(&params);
+    return params;
+}
+
+struct Message {
+    std::string role;
+    std::string content;
+};
+
+namespace detail {
+
+// For what edgemoe.h takes zero-terminated: a path with a zero inside would silently name another file.
+inline const char * zero_terminated(const std::string & text, const char * what) {
+    if (text.find('\0') != std::string::npos) {
+        throw Error(EDGEMOE_INVALID_ARGUMENT, std::string(what) + " contains a zero byte");
+    }
+    return text.c_str();
+}
+
+// A C++ callback behind a C one: an exception is kept, stops the C call, and is thrown again after it.
+template <typename Argument>
+struct Callback {
+    const std::function<bool(Argument)> & function;
+    std::exception_ptr thrown = nullptr;
+
+    bool operator()(Argument argument) noexcept {
+        try {
+            return !thrown && function(argument);
+        } catch (...) {
+            thrown = std::current_exception();
+            return false;
+        }
+    }
+    void rethrow() const {
+        if (thrown) {
+            std::rethrow_exception(thrown);
+        }
+    }
+};
+
+inline std::string take(edgemoe_text & text) {
+    const std::unique_ptr<edgemoe_text, decltype(&edgemoe_text_free)> owner(&text, edgemoe_text_free);
+    return text.size == 0 ? std::string() : std::string(text.data, text.size);
+}
+
+}  // namespace detail
+
+// What the headers of a model file say, without loading it. Immutable.
+class Description {
+public:
+    // Throws Error. `params`: the options that the memory figures are for.
+    explicit Description(const std::string & path, const edgemoe_load_params & params = default_load_params())
+        : owner_(nullptr, edgemoe_description_free) {
+        edgemoe_model_info_init(&info_);
+        edgemoe_description * description = nullptr;
+        edgemoe_error error;
+        check(edgemoe_inspect(detail::zero_terminated(path, "the path"), &params, &info_, &description, &error), error);
+        owner_.reset(description);
+    }
+
+    // Its strings live as long as this object.
+    const edgemoe_model_info & info() const noexcept { return info_; }
+
+private:
+    edgemoe_model_info info_;
+    std::unique_ptr<edgemoe_description, decltype(&edgemoe_description_free)> owner_;
+};
+
+// A loaded model; the destructor cancels what runs and frees it.
+class Model {
+public:
+    // Loads the model at `path`. `progress` (may be empty; fraction from 0 to 1, false stops) is called from the
+    // loading thread and takes the place of params.progress; what it throws is thrown here.
+    static Model load(const std::string & path, const edgemoe_load_params & params = default_load_params(),
+                      const std::function<bool(float)> & progress = {}) {
+        edgemoe_load_params effective = params;
+        detail::Callback<float> callback{progress};
+        if (progress) {
+            effective.progress = [](float fraction, void * user_data) {
+                return (*static_cast<detail::Callback<float> *>(user_data))(fraction);
+            };
+            effective.progress_user_data = &callback;
+        }
+        edgemoe_model * model = nullptr;
+        edgemoe_error error;
+        const edgemoe_code code = edgemoe_load(detail::zero_terminated(path, "the path"), &effective, &model, &error);
+        Model loaded(model);
+        callback.rethrow();
+        check(code, error);
+        return loaded;
+    }
+
+    // The C handle, borrowed.
+    edgemoe_model * get() const noexcept { return handle_.get(); }
+
+    // Its strings live as long as the model.
+    edgemoe_model_info info() const {
+        edgemoe_model_info info;
+        edgemoe_model_info_init(&info);
+        edgemoe_error error;
+        check(edgemoe_info(get(), &info, &error), error);
+        return info;
+    }
+
+    edgemoe_stats stats() const {
+        edgemoe_stats stats;
+        edgemoe_stats_init(&stats);
+        edgemoe_error error;
+        check(edgemoe_stats_get(get(), &stats, &error), error);
+        return stats;
+    }
+
+    std::vector<std::int32_t> tokenize(std::string_view text, bool add_special = true, bool parse_special = false) {
+        edgemoe_tokens tokens{};
+        edgemoe_error error;
+        check(edgemoe_tokenize(get(), text.data(), text.size(), add_special, parse_special, &tokens, &error), error);
+        const std::unique_ptr<edgemoe_tokens, decltype(&edgemoe_tokens_free)> owner(&tokens, edgemoe_tokens_free);
+        return {tokens.data, tokens.data + tokens.size};
+    }
+
+    // The bytes of the tokens; they may begin or end inside a UTF-8 character.
+    std::string detokenize(const std::int32_t * tokens, std::size_t n_tokens, bool special = false) {
+        edgemoe_text text{};
+        edgemoe_error error;
+        check(edgemoe_detokenize(get(), tokens, n_tokens, special, &text, &error), error);
+        return detail::take(text);
+    }
+
+    // The prompt that the model's chat template makes of `messages`.
+    std::string apply_chat_template(const std::vector<Message> & messages, bool add_assistant = true) {
+        std::vector<edgemoe_message> borrowed;
+        borrowed.reserve(messages.size());
+        for (const Message & message : messages) {
+            borrowed.push_back({detail::zero_terminated(message.role, "a message's role"),
+                                detail::zero_terminated(message.content, "a message's content")});
+        }
+        edgemoe_text text{};
+        edgemoe_error error;
+        check(edgemoe_apply_chat_template(get(), borrowed.data(), borrowed.size(), add_assistant, &text, &error),
+              error);
+        return detail::take(text);
+    }
+
+    // Forgets all sequences (sequence < 0) or one.
+    void reset(std::int32_t sequence = -1) {
+        edgemoe_error error;
+        check(edgemoe_reset(get(), sequence, &error), error);
+    }
+
+    // Appends the tokens to their sequences (`sequences` NULL: all to 0) and evaluates them. `logits`: NULL, or room
+    // for [n_tokens, n_vocab] floats. After a failure the sequences are as before.
+    void decode(const std::int32_t * tokens, const std::int32_t * sequences, std::size_t n_tokens, float * logits) {
+        edgemoe_error error;
+        check(edgemoe_decode(get(), tokens, sequences, n_tokens, logits, &error), error);
+    }
+
+    // Generates from `prompt` and gives the text to `on_text` (may be empty) in pieces of complete UTF-8 characters;
+    // false stops, and what it throws is thrown here.
+    edgemoe_stop_reason generate(std::string_view prompt, const edgemoe_generate_params & params,
+                                 const std::function<bool(std::string_view)> & on_text) {
+        detail::Callback<std::string_view> callback{on_text};
+        const edgemoe_text_callback forward = [](const char * text, size_t size, void * user_data) {
+            return (*static_cast<detail::Callback<std::string_view> *>(user_data))({text, size});
+        };
+        edgemoe_stop_reason reason = EDGEMOE_STOP_LENGTH;
+        edgemoe_error error;
+        const edgemoe_code code = edgemoe_generate(get(), prompt.data(), prompt.size(), &params,
+                                                   on_text ? forward : nullptr, &callback, &reason, &error);
+        callback.rethrow();
+        check(code, error);
+        return reason;
+    }
+
+    // Stops what runs on this model, from any thread.
+    void cancel() noexcept { edgemoe_cancel(get()); }
+
+private:
+    explicit Model(edgemoe_model * model) : handle_(model, edgemoe_free) {}
+
+    std::unique_ptr<edgemoe_model, decltype(&edgemoe_free)> handle_;
+};
+
+}  // namespace edgemoe::client
+
+#endif

@@ -1,0 +1,60 @@
+// The buffer type of expert tensors: they have an address, but no memory behind it.
+//
+// One per loaded model; its tensors lead to the model's expert store. llama.cpp is told by tensor_buft_overrides to put the expert
+// tensors here, and "reads" them from a stream that touches nothing.
+#pragma once
+
+#include "base/expert_id.h"
+#include "base/status.h"
+#include "backend/expert_layout.h"
+#include "store/expert_store.h"
+
+#include "ggml-backend.h"
+#include "ggml-cpu.h"
+
+#include <memory>
+#include <mutex>
+
+namespace edgemoe {
+
+// REQUIRES: outlives the llama.cpp model and contexts that use it. set_streams() before the first graph is computed; take_failure() is
+// thread-safe.
+class ExpertBufferType {
+public:
+    ExpertBufferType();
+    ~ExpertBufferType();
+    ExpertBufferType(const ExpertBufferType &) = delete;
+    ExpertBufferType & operator=(const ExpertBufferType &) = delete;
+
+    ggml_backend_buffer_type_t handle();
+
+    // What computing needs; all outlive the computations. `threads` is shared with the llama.cpp context.
+    void set_streams(ExpertStore * store, const ExpertLayout * layout, ggml_threadpool_t threads);
+    ExpertStore * store() const { return store_; }
+    const ExpertLayout * layout() const { return layout_; }
+    ggml_threadpool_t threads() const { return threads_; }
+
+    // The first failure since the last take_failure(): llama.cpp reports only that a graph failed, this says why.
+    void set_failure(const Status & failure);
+    Status take_failure();
+
+private:
+    struct Handle;
+    std::unique_ptr<Handle> handle_;
+    ExpertStore * store_ = nullptr;
+    const ExpertLayout * layout_ = nullptr;
+    ggml_threadpool_t threads_ = nullptr;
+    std::mutex mutex_;
+    Status failure_;  // guarded by mutex_
+};
+
+// The buffer type and place of an expert tensor, or nullptr if `tensor` lies in another kind of buffer.
+ExpertBufferType * expert_buffer_type_of(const ggml_tensor * tensor);
+
+// Parses "blk.N.ffn_{gate,up,gate_up,down}_exps.weight". False for any other name.
+bool parse_expert_tensor_name(const char * name, int32_t * layer, Projection * projection);
+
+// The pattern (std::regex) of the names above, for llama_model_params.tensor_buft_overrides.
+extern const char * const kExpertTensorPattern;
+
+}  // namespace edgemoe

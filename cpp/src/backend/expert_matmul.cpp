@@ -1,0 +1,311 @@
+// Work is cut into units: some rows of one expert's matrix, times all inputs that were routed to it. Threads take units of matrices
+// that are there, in any order; while none is, they take what has arrived from the reader, or sleep in it. Each unit is a MUL_MAT_ID
+// over one expert, computed by ggml on one thread, so that there is no barrier inside a layer.
+#include "backend/expert_matmul.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+
+namespace edgemoe {
+
+namespace {
+
+constexpr size_t kMetadataBytes = 16 * 1024;  // one node, its ids and a graph of one node
+
+struct ThreadPoolDeleter {
+    void operator()(ggml_threadpool * pool) const { ggml_threadpool_free(pool); }
+};
+using ThreadPool = std::unique_ptr<ggml_threadpool, ThreadPoolDeleter>;
+
+ThreadPool make_single_thread_pool() {
+    ggml_threadpool_params params = ggml_threadpool_params_default(1);
+    return ThreadPool(ggml_threadpool_new(&params));
+}
+
+// Which slot of which token an expert was chosen for.
+struct Routed {
+    int32_t slot = 0;
+    int32_t token = 0;
+};
+
+struct RoutedExpert {
+    int32_t expert = 0;
+    std::vector<Routed> rows;
+};
+
+// In the order in which the router named them for one token; by number, which is the order in the file, for more.
+std::vector<RoutedExpert> group_by_expert(const ggml_tensor * ids, int64_t n_experts, Status * status) {
+    std::vector<int32_t> position(static_cast<size_t>(n_experts), -1);
+    std::vector<RoutedExpert> experts;
+    for (int64_t token = 0; token < ids->ne[1]; token++) {
+        for (int64_t slot = 0; slot < ids->ne[0]; slot++) {
+            const auto * id = reinterpret_cast<const int32_t *>(static_cast<const char *>(ids->data) + token * ids->nb[1] + slot * ids->nb[0]);
+            if (*id < 0 || *id >= n_experts) {
+                *status = Status(StatusCode::kInternal, "the router named expert " + std::to_string(*id) + " of " + std::to_string(n_experts));
+                return {};
+            }
+            int32_t & at = position[static_cast<size_t>(*id)];
+            if (at < 0) {
+                at = static_cast<int32_t>(experts.size());
+                experts.push_back({*id, {}});
+            }
+            experts[static_cast<size_t>(at)].rows.push_back({static_cast<int32_t>(slot), static_cast<int32_t>(token)});
+        }
+    }
+    if (ids->ne[1] > 1) {
+        std::sort(experts.begin(), experts.end(), [](const RoutedExpert & a, const RoutedExpert & b) { return a.expert < b.expert; });
+    }
+    return experts;
+}
+
+}  // namespace
+
+// ---- one thread's tools ----
+
+class ExpertMatmul::Worker {
+public:
+    Worker() : pool_(make_single_thread_pool()), metadata_(kMetadataBytes) {}
+
+    // Rows [first_row, first_row + n_rows) of the product of `matrix` with the inputs of `routed`, into their places in `node`.
+    void multiply(const ExpertLayout & layout, const ExpertPart & part, const std::byte * matrix, int64_t first_row, int64_t n_rows,
+                  const std::vector<Routed> & routed, ggml_tensor * node) {
+        const ggml_tensor * input = node->src[1];
+        const auto n_inputs = static_cast<int64_t>(routed.size());
+        const size_t input_bytes = static_cast<size_t>(part.columns) * sizeof(float);
+        const size_t output_bytes = static_cast<size_t>(n_rows) * sizeof(float);
+
+        ggml_context * context = ggml_init({metadata_.size(), metadata_.data(), true});
+        ggml_tensor weights;
+        layout.describe(part, matrix, first_row, n_rows, &weights);
+        ggml_tensor * inputs = ggml_new_tensor_3d(context, GGML_TYPE_F32, part.columns, 1, n_inputs);
+        ggml_tensor * ids = ggml_new_tensor_2d(context, GGML_TYPE_I32, 1, n_inputs);
+        ggml_tensor * product = ggml_mul_mat_id(context, &weights, inputs, ids);
+        std::memcpy(product->op_params, node->op_params, sizeof(product->op_params));
+        zeros_.resize(std::max(zeros_.size(), static_cast<size_t>(n_inputs)), 0);
+        ids->data = zeros_.data();
+        if (n_inputs == 1) {
+            inputs->data = const_cast<char *>(input_row(input, routed[0]));
+            product->data = output_row(node, routed[0]) + static_cast<size_t>(first_row) * sizeof(float);
+        } else {
+            gathered_.resize(std::max(gathered_.size(), input_bytes * static_cast<size_t>(n_inputs)));
+            products_.resize(std::max(products_.size(), output_bytes * static_cast<size_t>(n_inputs)));
+            for (size_t i = 0; i < routed.size(); i++) {
+                std::memcpy(gathered_.data() + i * input_bytes, input_row(input, routed[i]), input_bytes);
+            }
+            inputs->data = gathered_.data();
+            product->data = products_.data();
+        }
+
+        ggml_cgraph * graph = ggml_new_graph_custom(context, 1, false);
+        ggml_graph_add_node(graph, product);
+        product->flags |= GGML_TENSOR_FLAG_COMPUTE;
+        ggml_cplan plan = ggml_graph_plan(graph, 1, pool_.get());
+        work_.resize(std::max(work_.size(), plan.work_size));
+        plan.work_data = work_.data();
+        ggml_graph_compute(graph, &plan);
+        ggml_free(context);
+
+        if (n_inputs > 1) {
+            for (size_t i = 0; i < routed.size(); i++) {
+                std::memcpy(output_row(node, routed[i]) + static_cast<size_t>(first_row) * sizeof(float),
+                            products_.data() + i * output_bytes, output_bytes);
+            }
+        }
+    }
+
+private:
+    // ggml lets all slots of a token share one input (ne[1] == 1), or each have its own.
+    static const char * input_row(const ggml_tensor * input, Routed routed) {
+        return static_cast<const char *>(input->data) + (routed.slot % input->ne[1]) * static_cast<int64_t>(input->nb[1]) +
+               routed.token * static_cast<int64_t>(input->nb[2]);
+    }
+    static char * output_row(ggml_tensor * node, Routed routed) {
+        return static_cast<char *>(node->data) + routed.slot * static_cast<int64_t>(node->nb[1]) +
+               routed.token * static_cast<int64_t>(node->nb[2]);
+    }
+
+    ThreadPool pool_;
+    std::vector<uint8_t> metadata_;
+    std::vector<int32_t> zeros_;
+    std::vector<char> gathered_;
+    std::vector<char> products_;
+    std::vector<uint8_t> work_;
+};
+
+// ---- one call ----
+
+struct ExpertMatmul::Job {
+    // One expert's matrix of one node.
+    struct Item {
+        size_t expert = 0;  // index into experts and the lease
+        Projection projection = Projection::kGate;
+        const ExpertPart * part = nullptr;
+        ggml_tensor * node = nullptr;
+        int64_t unit_rows = 0;
+        int32_t n_units = 0;
+        std::atomic<int32_t> next_unit{0};
+        std::atomic<int32_t> units_left{0};
+    };
+
+    std::vector<RoutedExpert> experts;
+    std::vector<Item> items;
+    std::vector<std::atomic<int32_t>> items_left;  // by expert: when none is left, the lease lets it go
+    std::atomic<size_t> first_open{0};             // all items before it have no unit left to take
+    std::atomic<int64_t> stall_ns{0};
+    Lease * lease = nullptr;
+    const ExpertLayout * layout = nullptr;
+    std::vector<std::unique_ptr<Worker>> * workers = nullptr;
+
+    // Does one unit. False if no matrix with units left is there; *open tells whether there are units left at all.
+    bool take_unit(Worker & worker, bool * open) {
+        *open = false;
+        for (size_t i = first_open.load(std::memory_order_relaxed); i < items.size(); i++) {
+            Item & item = items[i];
+            if (item.next_unit.load(std::memory_order_relaxed) >= item.n_units) {
+                continue;
+            }
+            *open = true;
+            const std::byte * matrix = lease->data(item.expert, item.projection);
+            if (matrix == nullptr) {
+                continue;
+            }
+            const int32_t unit = item.next_unit.fetch_add(1, std::memory_order_relaxed);
+            if (unit >= item.n_units) {
+                continue;
+            }
+            const int64_t first_row = unit * item.unit_rows;
+            worker.multiply(*layout, *item.part, matrix, first_row, std::min(item.unit_rows, item.part->rows - first_row),
+                            experts[item.expert].rows, item.node);
+            if (item.units_left.fetch_sub(1, std::memory_order_acq_rel) == 1 &&
+                items_left[item.expert].fetch_sub(1, std::memory_order_acq_rel) == 1) {
+                lease->release(item.expert);
+            }
+            advance();
+            return true;
+        }
+        return false;
+    }
+
+    void advance() {
+        size_t at = first_open.load(std::memory_order_relaxed);
+        while (at < items.size() && items[at].next_unit.load(std::memory_order_relaxed) >= items[at].n_units &&
+               first_open.compare_exchange_weak(at, at + 1, std::memory_order_relaxed)) {
+            at++;
+        }
+    }
+};
+
+ExpertMatmul::ExpertMatmul() : dispatch_memory_(kMetadataBytes) {}
+ExpertMatmul::~ExpertMatmul() = default;
+
+void ExpertMatmul::run(ggml_tensor *, int ith, int, void * data) {
+    Job & job = *static_cast<Job *>(data);
+    Worker & worker = *(*job.workers)[static_cast<size_t>(ith)];
+    bool open = true;
+    while (!job.lease->failed()) {
+        if (job.take_unit(worker, &open)) {
+            continue;
+        }
+        if (!open) {
+            return;
+        }
+        if (job.lease->progress(false)) {
+            continue;
+        }
+        const auto start = std::chrono::steady_clock::now();
+        job.lease->progress(true);
+        job.stall_ns.fetch_add(
+            std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count(),
+            std::memory_order_relaxed);
+    }
+}
+
+Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_tensor *> & nodes, int n_threads) {
+    Status status;
+    Job job;
+    job.experts = group_by_expert(nodes.front()->src[2], nodes.front()->src[0]->ne[2], &status);
+    if (!status.is_ok() || job.experts.empty()) {
+        return status;
+    }
+    ExpertStore & store = *type.store();
+    job.layout = type.layout();
+    job.workers = &workers_;
+
+    int32_t layer = 0;
+    ProjectionMask mask = 0;
+    std::vector<Projection> projections;
+    for (const ggml_tensor * node : nodes) {
+        Projection projection = Projection::kGate;
+        if (!parse_expert_tensor_name(node->src[0]->name, &layer, &projection)) {
+            return Status(StatusCode::kInternal, std::string(node->src[0]->name) + ": not an expert tensor");
+        }
+        projections.push_back(projection);
+        mask = static_cast<ProjectionMask>(mask | projection_bit(projection));
+    }
+    std::vector<int32_t> ids;
+    ids.reserve(job.experts.size());
+    for (const RoutedExpert & routed : job.experts) {
+        ids.push_back(routed.expert);
+    }
+    Result<std::unique_ptr<Lease>> lease = store.acquire(layer, mask, ids);
+    if (!lease.is_ok()) {
+        return lease.status();
+    }
+    job.lease = lease.value().get();
+
+    // Few matrices are cut so that every thread has its share of each; many are taken whole, one thread each.
+    job.items = std::vector<Job::Item>(nodes.size() * job.experts.size());
+    job.items_left = std::vector<std::atomic<int32_t>>(job.experts.size());
+    const bool cut = job.items.size() < 8 * static_cast<size_t>(n_threads) * nodes.size();
+    size_t next = 0;
+    for (size_t e = 0; e < job.experts.size(); e++) {
+        job.items_left[e].store(static_cast<int32_t>(nodes.size()), std::memory_order_relaxed);
+        for (size_t n = 0; n < nodes.size(); n++) {
+            Job::Item & item = job.items[next++];
+            item.expert = e;
+            item.projection = projections[n];
+            item.part = &store.index().parts({layer, job.experts[e].expert})[static_cast<size_t>(projections[n])];
+            item.node = nodes[n];
+            const int64_t share = cut ? (item.part->rows + n_threads - 1) / n_threads : item.part->rows;
+            item.unit_rows = std::max<int64_t>(1, (share + kRowGroup - 1) / kRowGroup) * kRowGroup;
+            item.n_units = static_cast<int32_t>((item.part->rows + item.unit_rows - 1) / item.unit_rows);
+            item.units_left.store(item.n_units, std::memory_order_relaxed);
+        }
+    }
+    while (workers_.size() < static_cast<size_t>(n_threads)) {
+        workers_.push_back(std::make_unique<Worker>());
+    }
+
+    // A graph of one custom node runs the job on every thread of the pool that the llama.cpp context computes with.
+    ggml_context * context = ggml_init({dispatch_memory_.size(), dispatch_memory_.data(), true});
+    ggml_tensor * node = ggml_custom_4d(context, GGML_TYPE_I8, 1, 1, 1, 1, nullptr, 0, run, GGML_N_TASKS_MAX, &job);
+    int8_t nothing = 0;
+    node->data = &nothing;
+    ggml_cgraph * graph = ggml_new_graph_custom(context, 1, false);
+    ggml_build_forward_expand(graph, node);
+    ggml_cplan plan = ggml_graph_plan(graph, n_threads, type.threads());
+    std::vector<uint8_t> work(plan.work_size);
+    plan.work_data = work.data();
+    ggml_graph_compute(graph, &plan);
+    ggml_free(context);
+
+    store.add_stall(static_cast<double>(job.stall_ns.load()) * 1e-9, n_threads);
+    return job.lease->failed() ? job.lease->status() : Status::ok();
+}
+
+uint64_t ExpertMatmul::scratch_bytes(const ExpertIndex & index, int64_t n_tokens, int n_threads) {
+    uint64_t widest = 0;
+    for (const ExpertLayer & layer : index.layers()) {
+        for (const ExpertPart & part : layer.experts.front()) {
+            if (part.present) {
+                // Gathered inputs, their quantized copy, and products.
+                widest = std::max(widest, static_cast<uint64_t>(part.columns) * 6 + static_cast<uint64_t>(part.rows) * 4);
+            }
+        }
+    }
+    return widest * static_cast<uint64_t>(n_tokens) * static_cast<uint64_t>(n_threads) + (1 << 20);
+}
+
+}  // namespace edgemoe

@@ -1,0 +1,401 @@
+// Every function: guard -> engine call -> code and message, nothing else.
+#include "edgemoe/edgemoe.h"
+
+#include "c_api/description.h"
+#include "engine/chat.h"
+#include "engine/generation.h"
+#include "engine/log.h"
+#include "engine/model.h"
+#include "engine/process_memory.h"
+#include "engine/session.h"
+#include "engine/utf8.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <new>
+
+struct edgemoe_model {
+    std::unique_ptr<edgemoe::Model> model;
+    std::unique_ptr<edgemoe::Session> session;  // after the model: destroyed before it
+    edgemoe::DescriptionStrings strings;
+    edgemoe_model_info info = {};
+    std::mutex turn;  // held by the call that runs
+};
+
+struct edgemoe_description {
+    edgemoe::DescriptionStrings strings;
+};
+
+namespace {
+
+using edgemoe::Result;
+using edgemoe::Status;
+using edgemoe::StatusCode;
+
+edgemoe_code code_of(StatusCode code) {
+    switch (code) {
+        case StatusCode::kOk: return EDGEMOE_OK;
+        case StatusCode::kInvalidArgument: return EDGEMOE_INVALID_ARGUMENT;
+        case StatusCode::kNotFound: return EDGEMOE_NOT_FOUND;
+        case StatusCode::kFormat: return EDGEMOE_FORMAT;
+        case StatusCode::kIo: return EDGEMOE_IO;
+        case StatusCode::kOutOfBudget: return EDGEMOE_OUT_OF_BUDGET;
+        case StatusCode::kCancelled: return EDGEMOE_CANCELLED;
+        case StatusCode::kUnsupported: return EDGEMOE_UNSUPPORTED;
+        case StatusCode::kInternal: return EDGEMOE_INTERNAL;
+    }
+    return EDGEMOE_INTERNAL;
+}
+
+edgemoe_code report(const Status & status, edgemoe_error * error) {
+    const edgemoe_code code = code_of(status.code());
+    if (error != nullptr) {
+        error->code = code;
+        // Cut at a character, so that the message stays UTF-8.
+        std::string message = status.message().substr(0, sizeof(error->message) - 4);
+        message = edgemoe::take_complete_utf8(&message, true);
+        message.resize(std::min(message.size(), sizeof(error->message) - 1));
+        std::memcpy(error->message, message.c_str(), message.size() + 1);
+    }
+    return code;
+}
+
+// Maps whatever `call` throws or returns to a code: nothing passes the C API.
+template <typename Call>
+edgemoe_code guard(edgemoe_error * error, Call && call) {
+    try {
+        return report(call(), error);
+    } catch (const std::bad_alloc &) {
+        return report(Status(StatusCode::kOutOfBudget, "out of memory"), error);
+    } catch (const std::exception & exception) {
+        return report(Status(StatusCode::kInternal, exception.what()), error);
+    } catch (...) {
+        return report(Status(StatusCode::kInternal, "unknown exception"), error);
+    }
+}
+
+Status need(const void * argument, const char * name) {
+    return argument != nullptr ? Status::ok() : Status(StatusCode::kInvalidArgument, std::string(name) + " is NULL");
+}
+
+// A copy of `given` in which fields that an older caller does not have keep their defaults.
+template <typename Params>
+Status take_params(const Params * given, void (*init)(Params *), Params * params) {
+    init(params);
+    if (given == nullptr) {
+        return Status::ok();
+    }
+    if (given->struct_size < sizeof(size_t) || given->struct_size > sizeof(Params)) {
+        return Status(StatusCode::kInvalidArgument, "struct_size is not set: call the _init function first (or the caller is newer than the library)");
+    }
+    std::memcpy(params, given, given->struct_size);
+    return Status::ok();
+}
+
+// Copies as many bytes as the caller's struct has, and leaves its struct_size.
+template <typename Record>
+Status give_record(const Record & record, Record * out) {
+    const size_t size = out->struct_size;
+    if (size < sizeof(size_t) || size > sizeof(Record)) {
+        return Status(StatusCode::kInvalidArgument, "struct_size is not set: call the _init function first (or the caller is newer than the library)");
+    }
+    std::memcpy(out, &record, size);
+    out->struct_size = size;
+    return Status::ok();
+}
+
+Status parse_cache_type(const char * name, ggml_type * type) {
+    if (name == nullptr) {
+        return Status::ok();
+    }
+    for (int i = 0; i < GGML_TYPE_COUNT; i++) {
+        const char * known = ggml_type_name(static_cast<ggml_type>(i));
+        if (known != nullptr && *known != '\0' && std::strcmp(known, name) == 0) {
+            *type = static_cast<ggml_type>(i);
+            return Status::ok();
+        }
+    }
+    return Status(StatusCode::kInvalidArgument, std::string("no ggml type is called \"") + name + "\"; try f16, q8_0 or q4_0");
+}
+
+Status load_options(const edgemoe_load_params * given, edgemoe::LoadOptions * options) {
+    edgemoe_load_params params;
+    Status status = take_params(given, edgemoe_load_params_init, &params);
+    if (!status.is_ok()) {
+        return status;
+    }
+    options->memory_bytes = params.memory_bytes;
+    options->expert_cache_bytes = params.expert_cache_bytes;
+    options->n_ctx = params.n_ctx;
+    options->n_batch = params.n_batch;
+    options->n_ubatch = params.n_ubatch != 0 ? params.n_ubatch : options->n_ubatch;
+    options->n_sequences = params.n_sequences != 0 ? params.n_sequences : 1;
+    options->n_threads = params.n_threads;
+    options->streaming = params.streaming != EDGEMOE_STREAMING_OFF;
+    options->direct_io = static_cast<edgemoe::Toggle>(params.direct_io);
+    options->flash_attention = static_cast<edgemoe::Toggle>(params.flash_attention);
+    options->io = params.io != nullptr ? params.io : options->io;
+    options->eviction = params.eviction != nullptr ? params.eviction : options->eviction;
+    if (params.progress != nullptr) {
+        options->progress = [callback = params.progress, user_data = params.progress_user_data](float fraction) {
+            return callback(fraction, user_data);
+        };
+    }
+    if (params.n_threads < 0 || params.n_threads > 512) {
+        return Status(StatusCode::kInvalidArgument, "n_threads must be between 1 and 512, or 0 for all cores");
+    }
+    if (options->n_sequences > 256) {
+        return Status(StatusCode::kInvalidArgument, "n_sequences must be at most 256");
+    }
+    status = parse_cache_type(params.cache_type_k, &options->cache_type_k);
+    return status.is_ok() ? parse_cache_type(params.cache_type_v, &options->cache_type_v) : status;
+}
+
+template <typename Value>
+Status give_array(const Value * data, size_t size, Value ** out, size_t * out_size) {
+    auto * copy = static_cast<Value *>(std::malloc((size + 1) * sizeof(Value)));
+    if (copy == nullptr) {
+        return Status(StatusCode::kOutOfBudget, "out of memory");
+    }
+    std::copy(data, data + size, copy);
+    copy[size] = Value();
+    *out = copy;
+    *out_size = size;
+    return Status::ok();
+}
+
+}  // namespace
+
+extern "C" {
+
+const char * edgemoe_version(void) { return EDGEMOE_VERSION; }
+
+void edgemoe_log_set(edgemoe_log_callback callback, void * user_data) {
+    // The same signature but for the enum's name.
+    edgemoe::set_log_callback(reinterpret_cast<edgemoe::LogCallback>(callback), user_data);
+}
+
+void edgemoe_load_params_init(edgemoe_load_params * params) {
+    *params = {};
+    params->struct_size = sizeof(*params);
+    params->direct_io = EDGEMOE_AUTO;
+    params->flash_attention = EDGEMOE_AUTO;
+}
+
+edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params, edgemoe_model ** model, edgemoe_error * error) {
+    return guard(error, [&]() -> Status {
+        Status status = need(path, "path");
+        edgemoe::LoadOptions options;
+        if (status.is_ok()) {
+            status = need(model, "model");
+        }
+        if (status.is_ok()) {
+            status = load_options(params, &options);
+        }
+        if (!status.is_ok()) {
+            return status;
+        }
+        auto handle = std::make_unique<edgemoe_model>();
+        auto loaded = edgemoe::Model::load(path, options);
+        if (!loaded.is_ok()) {
+            return loaded.status();
+        }
+        handle->model = std::move(loaded).value();
+        auto session = edgemoe::Session::create(*handle->model);
+        if (!session.is_ok()) {
+            return session.status();
+        }
+        handle->session = std::move(session).value();
+        edgemoe::describe_model(*handle->model, handle->session->n_ctx(), &handle->strings, &handle->info);
+        *model = handle.release();
+        return Status::ok();
+    });
+}
+
+void edgemoe_free(edgemoe_model * model) {
+    if (model != nullptr) {
+        model->session->cancel();
+        { std::lock_guard<std::mutex> turn(model->turn); }
+        delete model;
+    }
+}
+
+void edgemoe_model_info_init(edgemoe_model_info * info) {
+    *info = {};
+    info->struct_size = sizeof(*info);
+}
+
+edgemoe_code edgemoe_info(const edgemoe_model * model, edgemoe_model_info * info, edgemoe_error * error) {
+    return guard(error, [&] { return give_record(model->info, info); });
+}
+
+edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * params, edgemoe_model_info * info,
+                             edgemoe_description ** description, edgemoe_error * error) {
+    return guard(error, [&]() -> Status {
+        Status status = need(path, "path");
+        edgemoe::LoadOptions options;
+        if (status.is_ok()) {
+            status = load_options(params, &options);
+        }
+        if (!status.is_ok()) {
+            return status;
+        }
+        auto found = edgemoe::Model::describe(path, options);
+        if (!found.is_ok()) {
+            return found.status();
+        }
+        auto owner = std::make_unique<edgemoe_description>();
+        edgemoe_model_info record = {};
+        edgemoe::describe_source(*found.value().source, found.value().plan, &owner->strings, &record);
+        status = give_record(record, info);
+        if (status.is_ok()) {
+            *description = owner.release();
+        }
+        return status;
+    });
+}
+
+void edgemoe_description_free(edgemoe_description * description) { delete description; }
+
+void edgemoe_tokens_free(edgemoe_tokens * tokens) {
+    std::free(tokens->data);
+    *tokens = {};
+}
+
+void edgemoe_text_free(edgemoe_text * text) {
+    std::free(text->data);
+    *text = {};
+}
+
+edgemoe_code edgemoe_tokenize(edgemoe_model * model, const char * text, size_t text_size, bool add_special, bool parse_special,
+                              edgemoe_tokens * tokens, edgemoe_error * error) {
+    return guard(error, [&]() -> Status {
+        const auto result = edgemoe::tokenize(*model->model, text, text_size, add_special, parse_special);
+        return result.is_ok() ? give_array(result.value().data(), result.value().size(), &tokens->data, &tokens->size) : result.status();
+    });
+}
+
+edgemoe_code edgemoe_detokenize(edgemoe_model * model, const int32_t * tokens, size_t n_tokens, bool special, edgemoe_text * text,
+                                edgemoe_error * error) {
+    return guard(error, [&]() -> Status {
+        const auto result = edgemoe::detokenize(*model->model, tokens, n_tokens, special);
+        return result.is_ok() ? give_array(result.value().data(), result.value().size(), &text->data, &text->size) : result.status();
+    });
+}
+
+edgemoe_code edgemoe_apply_chat_template(edgemoe_model * model, const edgemoe_message * messages, size_t n_messages, bool add_assistant,
+                                         edgemoe_text * text, edgemoe_error * error) {
+    return guard(error, [&]() -> Status {
+        std::vector<edgemoe::ChatMessage> chat;
+        for (size_t i = 0; i < n_messages; i++) {
+            chat.push_back({messages[i].role, messages[i].content});
+        }
+        const auto result = edgemoe::apply_chat_template(*model->model, chat, add_assistant);
+        return result.is_ok() ? give_array(result.value().data(), result.value().size(), &text->data, &text->size) : result.status();
+    });
+}
+
+edgemoe_code edgemoe_reset(edgemoe_model * model, int32_t sequence, edgemoe_error * error) {
+    return guard(error, [&] {
+        std::lock_guard<std::mutex> turn(model->turn);
+        return model->session->reset(sequence);
+    });
+}
+
+edgemoe_code edgemoe_decode(edgemoe_model * model, const int32_t * tokens, const int32_t * sequences, size_t n_tokens, float * logits,
+                            edgemoe_error * error) {
+    return guard(error, [&] {
+        std::lock_guard<std::mutex> turn(model->turn);
+        model->session->begin();
+        return model->session->decode(tokens, sequences, n_tokens, logits);
+    });
+}
+
+void edgemoe_generate_params_init(edgemoe_generate_params * params) {
+    const edgemoe::GenerateOptions defaults;
+    *params = {};
+    params->struct_size = sizeof(*params);
+    params->max_tokens = defaults.max_tokens;
+    params->temperature = defaults.sampling.temperature;
+    params->top_k = defaults.sampling.top_k;
+    params->top_p = defaults.sampling.top_p;
+    params->min_p = defaults.sampling.min_p;
+    params->repeat_penalty = defaults.sampling.repeat_penalty;
+    params->repeat_last_n = defaults.sampling.repeat_last_n;
+    params->seed = defaults.sampling.seed;
+    params->ignore_eos = defaults.ignore_eos;
+    params->add_special = defaults.add_special;
+    params->parse_special = defaults.parse_special;
+    params->context_shift = defaults.context_shift;
+}
+
+edgemoe_code edgemoe_generate(edgemoe_model * model, const char * prompt, size_t prompt_size, const edgemoe_generate_params * given,
+                              edgemoe_text_callback callback, void * user_data, edgemoe_stop_reason * reason, edgemoe_error * error) {
+    return guard(error, [&]() -> Status {
+        edgemoe_generate_params params;
+        Status status = take_params(given, edgemoe_generate_params_init, &params);
+        if (!status.is_ok()) {
+            return status;
+        }
+        edgemoe::GenerateOptions options;
+        options.max_tokens = params.max_tokens;
+        options.sampling = {params.temperature,    params.top_k,         params.top_p, params.min_p,
+                            params.repeat_penalty, params.repeat_last_n, params.seed};
+        options.ignore_eos = params.ignore_eos;
+        options.add_special = params.add_special;
+        options.parse_special = params.parse_special;
+        options.context_shift = params.context_shift;
+        for (size_t i = 0; i < params.n_stop; i++) {
+            options.stop.emplace_back(params.stop[i]);
+        }
+        std::lock_guard<std::mutex> turn(model->turn);
+        model->session->begin();
+        const auto result = edgemoe::generate(*model->session, std::string(prompt, prompt_size), options, [&](const std::string & text) {
+            return callback == nullptr || callback(text.data(), text.size(), user_data);
+        });
+        if (result.is_ok() && reason != nullptr) {
+            *reason = static_cast<edgemoe_stop_reason>(result.value());
+        }
+        return result.status();
+    });
+}
+
+void edgemoe_cancel(edgemoe_model * model) { model->session->cancel(); }
+
+void edgemoe_stats_init(edgemoe_stats * stats) {
+    *stats = {};
+    stats->struct_size = sizeof(*stats);
+}
+
+edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stats, edgemoe_error * error) {
+    return guard(error, [&] {
+        const edgemoe::SessionStats measured = model->session->stats();
+        const auto ratio = [](double a, double b, double fallback) { return b > 0 ? a / b : fallback; };
+        edgemoe_stats record = {};
+        record.prompt_tokens = measured.prompt_tokens;
+        record.generated_tokens = measured.generated_tokens;
+        record.prompt_seconds = measured.prompt_seconds;
+        record.generation_seconds = measured.generation_seconds;
+        record.prompt_tokens_per_second = ratio(static_cast<double>(measured.prompt_tokens), measured.prompt_seconds, 0);
+        record.generation_tokens_per_second = ratio(static_cast<double>(measured.generation_steps), measured.generation_seconds, 0);
+        record.load_seconds = model->model->load_seconds();
+        record.expert_requests = measured.generation.requests;
+        record.expert_hits = measured.generation.hits;
+        record.hit_rate = ratio(static_cast<double>(measured.generation.hits), static_cast<double>(measured.generation.requests), 1);
+        record.read_bytes = measured.prompt.read_bytes + measured.generation.read_bytes;
+        record.read_bytes_per_token = ratio(static_cast<double>(measured.generation.read_bytes), static_cast<double>(measured.generation_steps), 0);
+        record.prompt_read_bytes = measured.prompt.read_bytes;
+        record.stall_seconds = measured.stall_seconds();
+        record.peak_memory_bytes = edgemoe::process_peak_bytes();
+        if (const edgemoe::ExpertStore * store = model->model->store()) {
+            record.resident_experts = store->resident_experts();
+            record.resident_expert_bytes = store->resident_bytes();
+        }
+        return give_record(record, stats);
+    });
+}
+
+}  // extern "C"

@@ -1,0 +1,54 @@
+// Who leaves when room is needed. A policy sees ids and steps: no bytes, no clock, no I/O.
+// Not thread-safe: the cache that owns it is guarded by the store's mutex.
+#pragma once
+
+#include "base/expert_id.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace edgemoe {
+
+// Time as policies see it. A step is one llama_decode of one ubatch (one token in decode); layers run in rising order inside it.
+struct PolicyTime {
+    int64_t step = 0;
+    int32_t layer = 0;
+};
+
+class EvictionPolicy {
+public:
+    virtual ~EvictionPolicy() = default;
+
+    // The router chose `id` at `now` (whether it was resident or not). Called once per expert, layer and step.
+    virtual void on_use(ExpertId id, PolicyTime now) = 0;
+
+    // `id` got a slot, lost it. Between the two it may be named as victim.
+    virtual void on_insert(ExpertId id, PolicyTime now) = 0;
+    virtual void on_remove(ExpertId id) = 0;
+
+    // The inserted expert that should leave first, among those for which is_evictable holds.
+    // False when there is none.
+    class Filter {
+    public:
+        virtual ~Filter() = default;
+        virtual bool is_evictable(ExpertId id) const = 0;
+    };
+    virtual bool victim(PolicyTime now, const Filter & filter, ExpertId * id) = 0;
+
+    virtual const char * name() const = 0;
+};
+
+// The number of layers that have experts, and of experts per layer, size the policies' tables.
+struct PolicyShape {
+    int32_t n_layers = 0;   // highest layer number + 1
+    int32_t n_experts = 0;  // most experts of any layer
+};
+
+// "lru", "lfu", "decayed-frequency", "frequency-distance" (the EdgeMoE paper's) and "default" (docs/cache.md says which and why).
+// nullptr for an unknown name.
+std::unique_ptr<EvictionPolicy> make_eviction_policy(const std::string & name, PolicyShape shape);
+std::vector<std::string> eviction_policy_names();
+
+}  // namespace edgemoe

@@ -1,0 +1,239 @@
+#include "engine/gguf_source.h"
+
+#include "backend/expert_buffer_type.h"
+#include "base/checked.h"
+#include "engine/log.h"
+
+#include "ggml.h"
+#include "llama.h"
+
+#include <cstring>
+#include <map>
+#include <set>
+
+namespace edgemoe {
+
+namespace {
+
+// Bounds far above any model that llama.cpp knows: a hostile header is refused here, before tables are sized by it.
+constexpr int64_t kMostLayers = 4096;
+constexpr int64_t kMostExperts = 1 << 16;
+
+std::string expert_tensor(int32_t layer, Projection projection) {
+    return "blk." + std::to_string(layer) + ".ffn_" + projection_name(projection) + "_exps.weight";
+}
+
+}  // namespace
+
+void GgufSource::GgmlDeleter::operator()(ggml_context * context) const { ggml_free(context); }
+
+GgufSource::~GgufSource() = default;
+
+Result<std::unique_ptr<GgufSource>> GgufSource::open(const std::string & path, bool want_direct) {
+    std::unique_ptr<GgufSource> source(new GgufSource());
+    source->path_ = path;
+    Status status = source->read_header(path, want_direct);
+    if (!status.is_ok()) {
+        return status;
+    }
+    const int64_t n_splits = source->integer("split.count", 1);
+    if (n_splits > 1) {
+        if (source->integer("split.no", 0) != 0) {
+            return Status(StatusCode::kFormat, path + ": is split " + std::to_string(source->integer("split.no", 0) + 1) + " of " +
+                                                   std::to_string(n_splits) + "; give the first one");
+        }
+        char prefix[4096] = {};
+        if (n_splits > 100000 || llama_split_prefix(prefix, sizeof(prefix), path.c_str(), 0, static_cast<int>(n_splits)) <= 0) {
+            return Status(StatusCode::kFormat, path + ": the first of " + std::to_string(n_splits) +
+                                                   " splits must be named NAME-00001-of-0000N.gguf");
+        }
+        for (int i = 1; i < n_splits; i++) {
+            char name[4096] = {};
+            llama_split_path(name, sizeof(name), prefix, i, static_cast<int>(n_splits));
+            status = source->read_header(name, want_direct);
+            if (!status.is_ok()) {
+                return Status(status.code(), status.message() + " (split " + std::to_string(i + 1) + " of " + std::to_string(n_splits) + ")");
+            }
+        }
+    }
+    std::set<std::string> names;
+    for (const Tensor & tensor : source->tensors_) {
+        if (!names.insert(tensor.name).second) {
+            return Status(StatusCode::kFormat, path + ": tensor " + tensor.name + " is there twice");
+        }
+    }
+    status = source->find_experts();
+    if (!status.is_ok()) {
+        return status;
+    }
+    return source;
+}
+
+Status GgufSource::read_header(const std::string & path, bool want_direct) {
+    Result<std::shared_ptr<const File>> file = File::open(path, want_direct);
+    if (!file.is_ok()) {
+        return file.status();
+    }
+    char magic[4] = {};
+    if (file.value()->size_bytes() < 24) {
+        return Status(StatusCode::kFormat, path + ": truncated: " + std::to_string(file.value()->size_bytes()) + " bytes are no GGUF file");
+    }
+    Status status = file.value()->read(0, sizeof(magic), magic);
+    if (!status.is_ok()) {
+        return status;
+    }
+    if (std::memcmp(magic, "GGUF", 4) != 0) {
+        return Status(StatusCode::kFormat, path + ": not a GGUF file (it does not begin with \"GGUF\")");
+    }
+
+    ErrorCapture errors;
+    Header header;
+    ggml_context * shapes = nullptr;
+    header.gguf.reset(gguf_init_from_file(path.c_str(), {/*no_alloc=*/true, &shapes}));
+    header.tensors.reset(shapes);
+    file.value()->drop_page_cache();
+    if (header.gguf == nullptr) {
+        const std::string reason = errors.first();
+        return Status(StatusCode::kFormat, path + ": damaged or truncated header" + (reason.empty() ? "" : ": " + reason));
+    }
+    const auto file_number = static_cast<uint32_t>(files_.size());
+    const uint64_t data_offset = gguf_get_data_offset(header.gguf.get());
+    for (int64_t i = 0; i < gguf_get_n_tensors(header.gguf.get()); i++) {
+        Tensor tensor;
+        tensor.name = gguf_get_tensor_name(header.gguf.get(), i);
+        tensor.type = gguf_get_tensor_type(header.gguf.get(), i);
+        tensor.file = file_number;
+        tensor.bytes = gguf_get_tensor_size(header.gguf.get(), i);
+        uint64_t end = 0;
+        if (!checked_add(data_offset, gguf_get_tensor_offset(header.gguf.get(), i), &tensor.offset) ||
+            !checked_add(tensor.offset, tensor.bytes, &end) || end > file.value()->size_bytes()) {
+            return Status(StatusCode::kFormat, path + ": truncated: tensor " + tensor.name + " at offset " + std::to_string(tensor.offset) +
+                                                   " needs " + std::to_string(tensor.bytes) + " bytes, the file ends at " +
+                                                   std::to_string(file.value()->size_bytes()) + "; download it again");
+        }
+        shapes_.push_back(ggml_get_tensor(shapes, tensor.name.c_str()));
+        tensors_.push_back(std::move(tensor));
+    }
+    files_.push_back(std::move(file).value());
+    headers_.push_back(std::move(header));
+    return Status::ok();
+}
+
+Status GgufSource::find_experts() {
+    if (architecture().empty()) {
+        return Status(StatusCode::kFormat, path_ + ": general.architecture is missing: not a model");
+    }
+    if (architecture_integer("block_count", 0) > kMostLayers || architecture_integer("expert_count", 0) > kMostExperts) {
+        return Status(StatusCode::kFormat, path_ + ": absurd block_count or expert_count in the header");
+    }
+    std::map<int32_t, ExpertLayer> layers;
+    std::map<int32_t, std::set<Projection>> found;
+    std::set<Projection> in_model;
+    for (size_t i = 0; i < tensors_.size(); i++) {
+        Tensor & tensor = tensors_[i];
+        int32_t layer = 0;
+        Projection projection = Projection::kGate;
+        if (!parse_expert_tensor_name(tensor.name.c_str(), &layer, &projection)) {
+            continue;
+        }
+        const ggml_tensor * shape = shapes_[i];
+        const int64_t n_experts = shape->ne[2];
+        if (layer >= kMostLayers || n_experts < 1 || n_experts > kMostExperts || shape->ne[3] != 1 || tensor.bytes == 0) {
+            return Status(StatusCode::kFormat, path_ + ": tensor " + tensor.name + " has an impossible shape");
+        }
+        ExpertLayer & experts = layers[layer];
+        experts.layer = layer;
+        if (experts.experts.empty()) {
+            experts.experts.resize(static_cast<size_t>(n_experts));
+        } else if (experts.experts.size() != static_cast<size_t>(n_experts)) {
+            return Status(StatusCode::kFormat, path_ + ": tensor " + tensor.name + " has " + std::to_string(n_experts) +
+                                                   " experts, the layer's others have " + std::to_string(experts.experts.size()));
+        }
+        const uint64_t bytes = tensor.bytes / static_cast<uint64_t>(n_experts);
+        for (int64_t expert = 0; expert < n_experts; expert++) {
+            ExpertPart & part = experts.experts[static_cast<size_t>(expert)][static_cast<size_t>(projection)];
+            part.present = true;
+            part.file = tensor.file;
+            part.type = tensor.type;
+            part.offset = tensor.offset + static_cast<uint64_t>(expert) * bytes;
+            part.bytes = bytes;
+            part.columns = shape->ne[0];
+            part.rows = shape->ne[1];
+        }
+        tensor.expert = true;
+        found[layer].insert(projection);
+        in_model.insert(projection);
+    }
+    std::vector<ExpertLayer> ordered;
+    for (auto & [number, layer] : layers) {
+        const std::set<Projection> & has = found[number];
+        const bool fused = has.count(Projection::kGateUp) != 0;
+        for (Projection needed : {Projection::kGate, Projection::kUp, Projection::kDown}) {
+            const bool optional = needed != Projection::kDown && (fused || in_model.count(needed) == 0);
+            if (!optional && has.count(needed) == 0) {
+                return Status(StatusCode::kFormat, path_ + ": tensor " + expert_tensor(number, needed) + " is missing; download the file again");
+            }
+        }
+        ordered.push_back(std::move(layer));
+    }
+    const auto n_used = static_cast<int32_t>(architecture_integer("expert_used_count", 1));
+    experts_ = ExpertIndex(files_, std::move(ordered), n_used < 1 ? 1 : n_used);
+    return Status::ok();
+}
+
+uint64_t GgufSource::file_bytes() const {
+    uint64_t bytes = 0;
+    for (const auto & file : files_) {
+        bytes += file->size_bytes();
+    }
+    return bytes;
+}
+
+uint64_t GgufSource::hot_bytes() const {
+    uint64_t bytes = 0;
+    for (const Tensor & tensor : tensors_) {
+        bytes += tensor.expert ? 0 : tensor.bytes;
+    }
+    return bytes;
+}
+
+bool GgufSource::direct_io() const { return direct_refusal().empty(); }
+
+std::string GgufSource::direct_refusal() const {
+    for (const auto & file : files_) {
+        if (!file->direct()) {
+            return file->direct_refusal().empty() ? "switched off" : file->direct_refusal();
+        }
+    }
+    return "";
+}
+
+std::string GgufSource::text(const std::string & key) const {
+    const int64_t id = gguf_find_key(metadata(), key.c_str());
+    return id >= 0 && gguf_get_kv_type(metadata(), id) == GGUF_TYPE_STRING ? gguf_get_val_str(metadata(), id) : "";
+}
+
+int64_t GgufSource::integer(const std::string & key, int64_t fallback) const {
+    const gguf_context * gguf = metadata();
+    const int64_t id = gguf_find_key(gguf, key.c_str());
+    if (id < 0) {
+        return fallback;
+    }
+    switch (gguf_get_kv_type(gguf, id)) {
+        case GGUF_TYPE_UINT8: return gguf_get_val_u8(gguf, id);
+        case GGUF_TYPE_INT8: return gguf_get_val_i8(gguf, id);
+        case GGUF_TYPE_UINT16: return gguf_get_val_u16(gguf, id);
+        case GGUF_TYPE_INT16: return gguf_get_val_i16(gguf, id);
+        case GGUF_TYPE_UINT32: return gguf_get_val_u32(gguf, id);
+        case GGUF_TYPE_INT32: return gguf_get_val_i32(gguf, id);
+        case GGUF_TYPE_UINT64: return static_cast<int64_t>(gguf_get_val_u64(gguf, id));
+        case GGUF_TYPE_INT64: return gguf_get_val_i64(gguf, id);
+        default: return fallback;
+    }
+}
+
+int64_t GgufSource::architecture_integer(const std::string & suffix, int64_t fallback) const {
+    return integer(architecture() + "." + suffix, fallback);
+}
+
+}  // namespace edgemoe

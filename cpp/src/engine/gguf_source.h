@@ -1,0 +1,78 @@
+// The GGUF file or files of a model: headers parsed and checked against the files, experts found. Reads no tensor data.
+#pragma once
+
+#include "base/status.h"
+#include "storage/expert_index.h"
+#include "storage/file.h"
+
+#include "gguf.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+struct ggml_context;
+
+namespace edgemoe {
+
+// Immutable after open(); thread-safe.
+class GgufSource {
+public:
+    struct Tensor {
+        std::string name;
+        int32_t type = 0;  // ggml_type
+        uint32_t file = 0;
+        uint64_t offset = 0;  // from the start of the file
+        uint64_t bytes = 0;
+        bool expert = false;  // streamed
+    };
+
+    // Opens `path` and, for a split model, the other splits beside it. kNotFound, kIo, or kFormat with the reason.
+    static Result<std::unique_ptr<GgufSource>> open(const std::string & path, bool want_direct);
+    ~GgufSource();
+
+    const std::string & path() const { return path_; }
+    const std::vector<std::shared_ptr<const File>> & files() const { return files_; }
+    const std::vector<Tensor> & tensors() const { return tensors_; }
+    const ExpertIndex & experts() const { return experts_; }
+    uint64_t file_bytes() const;
+    uint64_t hot_bytes() const;     // tensors that are not streamed
+    bool direct_io() const;         // every file is read directly
+    std::string direct_refusal() const;
+
+    // Metadata. Integers of any GGUF integer type; the fallback where the key is absent or of another kind.
+    std::string text(const std::string & key) const;
+    int64_t integer(const std::string & key, int64_t fallback) const;
+    // "ARCHITECTURE.suffix".
+    int64_t architecture_integer(const std::string & suffix, int64_t fallback) const;
+    std::string architecture() const { return text("general.architecture"); }
+
+    const gguf_context * metadata() const { return headers_.front().gguf.get(); }
+    // The tensor's shape as ggml describes it; owned by this object.
+    const ggml_tensor * shape(size_t tensor) const { return shapes_[tensor]; }
+
+private:
+    struct GgufDeleter {
+        void operator()(gguf_context * context) const { gguf_free(context); }
+    };
+    struct GgmlDeleter {
+        void operator()(ggml_context * context) const;
+    };
+    struct Header {
+        std::unique_ptr<gguf_context, GgufDeleter> gguf;
+        std::unique_ptr<ggml_context, GgmlDeleter> tensors;
+    };
+
+    GgufSource() = default;
+    Status read_header(const std::string & path, bool want_direct);
+    Status find_experts();
+
+    std::string path_;
+    std::vector<std::shared_ptr<const File>> files_;
+    std::vector<Header> headers_;
+    std::vector<Tensor> tensors_;
+    std::vector<const ggml_tensor *> shapes_;
+    ExpertIndex experts_;
+};
+
+}  // namespace edgemoe

@@ -1,0 +1,36 @@
+// How a model is to be loaded. The C API's edgemoe_load_params in C++ values; the defaults are here and nowhere else.
+#pragma once
+
+#include "ggml.h"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace edgemoe {
+
+enum class Toggle : int { kAuto = -1, kOff = 0, kOn = 1 };
+
+struct LoadOptions {
+    uint64_t memory_bytes = 0;        // ceiling of the process; 0: what is available, less a reserve
+    uint64_t expert_cache_bytes = 0;  // not 0: the cache's bytes, and no ceiling
+    uint32_t n_ctx = 0;               // tokens; 0: the smaller of 4096 and the model's
+    uint32_t n_batch = 0;             // tokens; 0: n_ctx
+    uint32_t n_ubatch = 512;          // tokens
+    uint32_t n_sequences = 1;
+    int32_t n_threads = 0;            // 0: the cores that this process may use
+    bool streaming = true;
+    Toggle direct_io = Toggle::kAuto;
+    Toggle flash_attention = Toggle::kAuto;
+    ggml_type cache_type_k = GGML_TYPE_F16;
+    ggml_type cache_type_v = GGML_TYPE_F16;
+    std::string io = "auto";
+    std::string eviction = "default";
+    std::function<bool(float)> progress;  // false stops loading
+};
+
+// Reads in flight at once: enough for an NVMe disk, no more than a phone's flash makes use of (docs/io.md).
+constexpr int kReadLanes = 8;
+constexpr size_t kStagingBuffers = 16;
+
+}  // namespace edgemoe

@@ -1,0 +1,160 @@
+#include "engine/memory_plan.h"
+
+#include "backend/expert_matmul.h"
+#include "engine/llama_handles.h"
+#include "engine/log.h"
+#include "engine/process_memory.h"
+#include "engine/virtual_gguf.h"
+
+#include "llama-ext.h"
+
+#include <algorithm>
+#include <thread>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace edgemoe {
+
+namespace {
+
+constexpr uint64_t kMiB = 1 << 20;
+constexpr uint32_t kDefaultContext = 4096;
+constexpr uint64_t kReserveBytes = 24 * kMiB;
+
+uint64_t top_k_slots(const ExpertLayer & layer, int32_t k) {
+    std::vector<uint64_t> bytes;
+    for (const ExpertParts & parts : layer.experts) {
+        bytes.push_back(ExpertStore::slot_bytes(parts));
+    }
+    std::sort(bytes.rbegin(), bytes.rend());
+    uint64_t sum = 0;
+    for (size_t i = 0; i < bytes.size() && i < static_cast<size_t>(k); i++) {
+        sum += bytes[i];
+    }
+    return sum;
+}
+
+}  // namespace
+
+std::string mebibytes(uint64_t bytes) { return std::to_string((bytes + kMiB - 1) / kMiB) + " MiB"; }
+
+int32_t thread_count(const LoadOptions & options) {
+    if (options.n_threads > 0) {
+        return options.n_threads;
+    }
+#if defined(__linux__)
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) == 0) {
+        return std::max(1, CPU_COUNT(&set));
+    }
+#endif
+    return std::max(1, static_cast<int32_t>(std::thread::hardware_concurrency()));
+}
+
+uint32_t context_size(const LoadOptions & options, int64_t n_ctx_train) {
+    if (options.n_ctx != 0) {
+        return options.n_ctx;
+    }
+    return n_ctx_train > 0 ? static_cast<uint32_t>(std::min<int64_t>(kDefaultContext, n_ctx_train)) : kDefaultContext;
+}
+
+llama_model_params model_params(const LoadOptions & options) {
+    llama_model_params params = llama_model_default_params();
+    if (options.streaming) {
+        params.load_mode = LLAMA_LOAD_MODE_NONE;
+        params.lazy_mode = LLAMA_LAZY_MODE_OFF;
+    }
+    return params;
+}
+
+llama_context_params context_params(const LoadOptions & options, uint32_t n_ctx, int32_t n_threads) {
+    llama_context_params params = llama_context_default_params();
+    params.n_ctx = n_ctx;
+    params.n_batch = options.n_batch != 0 ? options.n_batch : n_ctx;
+    params.n_ubatch = options.n_ubatch != 0 ? options.n_ubatch : LoadOptions().n_ubatch;
+    params.n_seq_max = options.n_sequences != 0 ? options.n_sequences : 1;
+    params.n_threads = n_threads;
+    params.n_threads_batch = n_threads;
+    params.type_k = options.cache_type_k;
+    params.type_v = options.cache_type_v;
+    params.flash_attn_type = static_cast<llama_flash_attn_type>(options.flash_attention);
+    params.kv_unified = true;  // sequences share the context
+    params.no_perf = true;
+    return params;
+}
+
+Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, ExpertBufferType & type) {
+    MemoryPlan plan;
+    plan.process_bytes = process_resident_bytes();
+    Result<std::unique_ptr<VirtualGguf>> gguf = VirtualGguf::create(source);
+    if (!gguf.is_ok()) {
+        return gguf.status();
+    }
+    const llama_model_tensor_buft_override overrides[] = {{kExpertTensorPattern, type.handle()}, {nullptr, nullptr}};
+    llama_model_params params = model_params(options);
+    params.load_mode = LLAMA_LOAD_MODE_NONE;
+    params.tensor_buft_overrides = overrides;
+    params.no_alloc = true;
+    ErrorCapture errors;
+    LlamaModel model(llama_model_load_from_file_ptr(gguf.value()->stream(), params));
+    if (model == nullptr) {
+        return Status(StatusCode::kFormat, source.path() + ": llama.cpp cannot load it: " + errors.first());
+    }
+    plan.n_ctx_train = llama_model_n_ctx_train(model.get());
+    const uint32_t n_ctx = context_size(options, plan.n_ctx_train);
+    const int32_t n_threads = thread_count(options);
+    LlamaContext context(llama_init_from_model(model.get(), context_params(options, n_ctx, n_threads)));
+    if (context == nullptr) {
+        return Status(StatusCode::kUnsupported, source.path() + ": llama.cpp cannot make a context of " + std::to_string(n_ctx) +
+                                                    " tokens: " + errors.first());
+    }
+    plan.n_ctx = static_cast<int32_t>(llama_n_ctx(context.get()));
+    for (const auto & [buffer_type, bytes] : llama_get_memory_breakdown(context.get())) {
+        plan.hot_bytes += buffer_type == type.handle() ? 0 : bytes.model;
+        plan.kv_cache_bytes += bytes.context;
+        plan.compute_bytes += bytes.compute;
+    }
+    const ExpertIndex & experts = source.experts();
+    if (!experts.empty()) {
+        plan.compute_bytes += ExpertMatmul::scratch_bytes(experts, llama_n_ubatch(context.get()), n_threads);
+        plan.io_bytes = ExpertStore::staging_bytes(experts, kStagingBuffers);
+        for (const ExpertLayer & layer : experts.layers()) {
+            const uint64_t top_k = top_k_slots(layer, experts.n_experts_used());
+            plan.least_cache_bytes = std::max(plan.least_cache_bytes, top_k);
+            plan.useful_cache_bytes += top_k;
+            for (const ExpertParts & parts : layer.experts) {
+                plan.expert_bytes += ExpertStore::slot_bytes(parts);
+            }
+        }
+    }
+    // The tokenizer's tables take several times their bytes in the file.
+    const llama_vocab * vocab = llama_model_get_vocab(model.get());
+    plan.reserve_bytes = kReserveBytes + static_cast<uint64_t>(llama_vocab_n_tokens(vocab)) * 512;
+    return plan;
+}
+
+Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions & options, const std::string & path, uint64_t * ceiling_bytes) {
+    *ceiling_bytes = 0;
+    if (options.expert_cache_bytes != 0) {
+        return std::min(options.expert_cache_bytes, std::max(plan.expert_bytes, plan.least_cache_bytes));
+    }
+    uint64_t ceiling = options.memory_bytes;
+    if (ceiling == 0) {
+        const uint64_t available = available_memory_bytes();
+        ceiling = plan.process_bytes + available - std::min(available, std::max<uint64_t>(256 * kMiB, available / 10));
+    }
+    *ceiling_bytes = ceiling;
+    if (ceiling < plan.least_bytes()) {
+        return Status(StatusCode::kOutOfBudget,
+                      path + ": does not run in " + mebibytes(ceiling) + "; the least is " + mebibytes(plan.least_bytes()) + " (" +
+                          mebibytes(plan.process_bytes) + " this process, " + mebibytes(plan.hot_bytes) + " hot weights, " +
+                          mebibytes(plan.kv_cache_bytes) + " KV cache for " + std::to_string(plan.n_ctx) + " tokens, " +
+                          mebibytes(plan.compute_bytes + plan.io_bytes + plan.reserve_bytes) + " buffers, " +
+                          mebibytes(plan.least_cache_bytes) + " experts of one token and layer); give it more memory, or a smaller n_ctx or n_ubatch");
+    }
+    return std::min(ceiling - plan.fixed_bytes(), plan.expert_bytes);
+}
+
+}  // namespace edgemoe

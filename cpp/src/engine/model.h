@@ -1,0 +1,73 @@
+// A loaded model: hot weights in memory, experts behind a store.
+#pragma once
+
+#include "backend/expert_buffer_type.h"
+#include "backend/expert_layout.h"
+#include "base/status.h"
+#include "engine/gguf_source.h"
+#include "engine/llama_handles.h"
+#include "engine/load_options.h"
+#include "engine/memory_plan.h"
+#include "store/expert_store.h"
+
+#include <memory>
+#include <string>
+
+namespace edgemoe {
+
+// Immutable after load(), but for the store behind it; sessions compute with it one at a time.
+class Model {
+public:
+    // kNotFound, kIo, kFormat, kOutOfBudget, kCancelled (progress said stop), kUnsupported; the message says which file and what to do.
+    static Result<std::unique_ptr<Model>> load(const std::string & path, const LoadOptions & options);
+    ~Model();
+
+    // What is read to describe a model without loading it.
+    struct Description {
+        std::unique_ptr<GgufSource> source;
+        MemoryPlan plan;
+    };
+    static Result<Description> describe(const std::string & path, const LoadOptions & options);
+
+    const GgufSource & source() const { return *source_; }
+    const LoadOptions & options() const { return options_; }
+    const MemoryPlan & plan() const { return plan_; }
+    uint64_t ceiling_bytes() const { return ceiling_bytes_; }
+    llama_model * handle() const { return model_.get(); }
+    const llama_vocab * vocab() const { return llama_model_get_vocab(model_.get()); }
+    ggml_threadpool * threads() const { return threads_.get(); }
+    int32_t n_threads() const { return n_threads_; }
+    double load_seconds() const { return load_seconds_; }
+
+    // nullptr when nothing is streamed: a dense model, or streaming switched off.
+    ExpertStore * store() const { return store_.get(); }
+    // Why the last llama_decode failed, if the expert store is the reason; forgets it.
+    Status take_failure() const { return type_.take_failure(); }
+
+    // "streamed" (experts pass through the cache), "resident" (all experts fit, or llama.cpp holds them), "dense".
+    const char * mode() const;
+    std::string io_name() const { return store_ != nullptr ? store_->reader_name() : "none"; }
+    const std::string & io_reason() const { return io_reason_; }
+
+private:
+    Model() = default;
+    Status make_store(uint64_t cache_bytes);
+    Status load_streamed();
+    Status load_by_llama();
+
+    // In the order in which they depend on each other; destroyed in reverse.
+    LoadOptions options_;
+    std::unique_ptr<GgufSource> source_;
+    MemoryPlan plan_;
+    uint64_t ceiling_bytes_ = 0;
+    int32_t n_threads_ = 1;
+    double load_seconds_ = 0;
+    std::string io_reason_;
+    GgmlThreadPool threads_;
+    std::unique_ptr<ExpertLayout> layout_;
+    std::unique_ptr<ExpertStore> store_;
+    mutable ExpertBufferType type_;
+    LlamaModel model_;
+};
+
+}  // namespace edgemoe

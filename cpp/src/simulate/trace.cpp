@@ -1,0 +1,189 @@
+// The text is foreign: each number is checked against the shape that the header declares, and the shape against a
+// limit, before anything is sized by it.
+#include "simulate/trace.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+
+namespace edgemoe {
+namespace {
+
+constexpr int64_t kMostLayers = 1 << 12;
+constexpr int64_t kMostExpertsPerLayer = 1 << 16;
+constexpr int64_t kMostExpertBytes = int64_t{1} << 40;
+
+// The columns that are read.
+struct Row {
+    int64_t turn = 0;
+    int64_t phase = 0;
+    int64_t token = 0;
+    int64_t layer = 0;
+    int64_t slot = 0;
+    int64_t expert = 0;
+};
+
+std::string_view take_until(std::string_view * rest, char separator) {
+    const size_t end = rest->find(separator);
+    const std::string_view part = rest->substr(0, end);
+    rest->remove_prefix(end == std::string_view::npos ? rest->size() : end + 1);
+    return part;
+}
+
+// The whole of `text` as a number; nullopt if it is anything else.
+std::optional<int64_t> whole_number(std::string_view text) {
+    int64_t number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size()) {
+        return std::nullopt;
+    }
+    return number;
+}
+
+// The text behind `key=` in a comment line of such pairs.
+std::optional<std::string_view> header_text(std::string_view line, std::string_view key) {
+    while (!line.empty()) {
+        std::string_view pair = take_until(&line, ' ');
+        if (pair.size() > key.size() && pair.substr(0, key.size()) == key && pair[key.size()] == '=') {
+            return pair.substr(key.size() + 1);
+        }
+    }
+    return std::nullopt;
+}
+
+// The number behind `key=`, if it is in 1..most (or 0..most where zero is allowed).
+std::optional<int64_t> header_number(std::string_view line, std::string_view key, int64_t least, int64_t most) {
+    const std::optional<std::string_view> text = header_text(line, key);
+    const std::optional<int64_t> number = text ? whole_number(*text) : std::nullopt;
+    return number && *number >= least && *number <= most ? number : std::nullopt;
+}
+
+class Parser {
+public:
+    explicit Parser(const std::string & name) : name_(name) {}
+
+    Result<RoutingTrace> parse(std::string_view text) {
+        while (!text.empty()) {
+            ++line_number_;
+            std::string_view line = take_until(&text, '\n');
+            if (!line.empty() && line.back() == '\r') {
+                line.remove_suffix(1);
+            }
+            if (line.empty() || line.substr(0, 5) == "turn,") {
+                continue;
+            }
+            const Status status = line.front() == '#' ? read_header(line) : read_row(line);
+            if (!status.is_ok()) {
+                return status;
+            }
+        }
+        if (trace_.steps.empty()) {
+            return error("no rows; is it a routing trace, and unpacked?");
+        }
+        return std::move(trace_);
+    }
+
+private:
+    Status error(const std::string & reason) const {
+        return {StatusCode::kFormat, name_ + ": line " + std::to_string(line_number_) + ": " + reason};
+    }
+
+    Status read_header(std::string_view line) {
+        if (header_text(line, "n_layer")) {
+            return read_shape(line);
+        }
+        if (header_text(line, "expert_bytes")) {
+            const auto layer = header_number(line, "layer", 0, static_cast<int64_t>(trace_.expert_bytes.size()) - 1);
+            const auto bytes = header_number(line, "expert_bytes", 0, kMostExpertBytes);
+            if (!layer || !bytes) {
+                return error("layer and expert_bytes must be numbers, the layer below n_layer");
+            }
+            trace_.expert_bytes[static_cast<size_t>(*layer)] = static_cast<uint64_t>(*bytes);
+        }
+        return Status::ok();
+    }
+
+    Status read_shape(std::string_view line) {
+        const auto n_layers = header_number(line, "n_layer", 1, kMostLayers);
+        const auto n_experts = header_number(line, "n_expert", 1, kMostExpertsPerLayer);
+        if (!n_layers || !n_experts || !trace_.expert_bytes.empty()) {
+            return error("n_layer and n_expert must be given once, and be within 1.." + std::to_string(kMostLayers) +
+                         " and 1.." + std::to_string(kMostExpertsPerLayer));
+        }
+        trace_.model = std::string(header_text(line, "model").value_or(""));
+        trace_.shape = {static_cast<int32_t>(*n_layers), static_cast<int32_t>(*n_experts)};
+        trace_.expert_bytes.assign(static_cast<size_t>(*n_layers), 0);
+        return Status::ok();
+    }
+
+    Status read_row(std::string_view line) {
+        Row row;
+        constexpr std::array kColumns = {&Row::turn, &Row::phase, &Row::token, &Row::layer, &Row::slot, &Row::expert};
+        for (int64_t Row::*column : kColumns) {
+            const std::optional<int64_t> number = whole_number(take_until(&line, ','));
+            if (!number) {
+                return error("expected turn,phase,step,layer,slot,expert,... as whole numbers");
+            }
+            row.*column = *number;
+        }
+        if (row.phase != 0 && row.phase != 1) {
+            return error("phase " + std::to_string(row.phase) + " is neither 0 (prompt) nor 1 (decode)");
+        }
+        if (row.layer < 0 || row.layer >= trace_.shape.n_layers ||
+            trace_.expert_bytes[static_cast<size_t>(row.layer)] == 0) {
+            return error("layer " + std::to_string(row.layer) + " has no expert_bytes in the header");
+        }
+        if (row.expert < 0 || row.expert >= trace_.shape.n_experts) {
+            return error("expert " + std::to_string(row.expert) + " is not below n_expert");
+        }
+        add(row);
+        return Status::ok();
+    }
+
+    void add(const Row & row) {
+        const TracePhase phase = row.phase == 0 ? TracePhase::kPrompt : TracePhase::kDecode;
+        const bool next_token = row.token != previous_.token;
+        const bool next_step = trace_.steps.empty() || row.turn != previous_.turn || row.phase != previous_.phase ||
+                               row.layer < previous_.layer || (phase == TracePhase::kDecode && next_token);
+        if (next_step) {
+            trace_.steps.push_back({phase, {}});
+        }
+        std::vector<TraceLayer> & layers = trace_.steps.back().layers;
+        if (next_step || row.layer != previous_.layer) {
+            layers.push_back({static_cast<int32_t>(row.layer), {}});
+        }
+        std::vector<int32_t> & experts = layers.back().experts;
+        const auto expert = static_cast<int32_t>(row.expert);
+        if (std::find(experts.begin(), experts.end(), expert) == experts.end()) {
+            experts.push_back(expert);
+        }
+        previous_ = row;
+    }
+
+    const std::string & name_;
+    size_t line_number_ = 0;
+    RoutingTrace trace_;
+    Row previous_;
+};
+
+}  // namespace
+
+uint64_t RoutingTrace::all_experts_bytes() const {
+    uint64_t bytes = 0;
+    for (const uint64_t layer_bytes : expert_bytes) {
+        bytes += layer_bytes * static_cast<uint64_t>(shape.n_experts);
+    }
+    return bytes;
+}
+
+size_t RoutingTrace::n_decode_steps() const {
+    return static_cast<size_t>(std::count_if(steps.begin(), steps.end(),
+                                             [](const TraceStep & step) { return step.phase == TracePhase::kDecode; }));
+}
+
+Result<RoutingTrace> parse_trace(std::string_view text, const std::string & name) {
+    return Parser(name).parse(text);
+}
+
+}  // namespace edgemoe

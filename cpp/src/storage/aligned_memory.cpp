@@ -1,0 +1,59 @@
+// Invariant: data_ is the start of a mapping of size_bytes_ bytes, or both are zero.
+#include "storage/aligned_memory.h"
+
+#include "base/checked.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace edgemoe {
+
+AlignedMemory::~AlignedMemory() {
+    if (data_ != nullptr) {
+        ::munmap(data_, size_bytes_);
+    }
+}
+
+AlignedMemory::AlignedMemory(AlignedMemory && other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_bytes_(std::exchange(other.size_bytes_, 0)) {}
+
+AlignedMemory & AlignedMemory::operator=(AlignedMemory && other) noexcept {
+    // `old` unmaps what this object held; for a self-assignment it holds nothing.
+    AlignedMemory old(std::move(other));
+    std::swap(data_, old.data_);
+    std::swap(size_bytes_, old.size_bytes_);
+    return *this;
+}
+
+Result<AlignedMemory> AlignedMemory::allocate(size_t bytes, Access access) {
+    AlignedMemory memory;
+    if (bytes == 0) {
+        return memory;
+    }
+    const auto refusal = [bytes](const std::string & reason) {
+        return Status(StatusCode::kOutOfBudget,
+                      "memory: " + std::to_string(bytes) + " bytes from the operating system: " + reason);
+    };
+    const auto page_bytes = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+    if (bytes > SIZE_MAX - page_bytes) {
+        return refusal("more than the address space holds");
+    }
+    const size_t mapped_bytes = align_up(bytes, page_bytes);
+    const bool reserved = access == Access::kReserved;
+    void * data = ::mmap(nullptr, mapped_bytes, reserved ? PROT_NONE : PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | (reserved ? MAP_NORESERVE : 0), -1, 0);
+    if (data == MAP_FAILED) {
+        return refusal(std::generic_category().message(errno));
+    }
+    memory.data_ = static_cast<std::byte *>(data);
+    memory.size_bytes_ = mapped_bytes;
+    return memory;
+}
+
+}  // namespace edgemoe

@@ -1,0 +1,63 @@
+"""Mixture-of-Experts language models that are bigger than memory.
+
+For example:
+
+    import edgemoe
+    model = edgemoe.load("model.gguf", memory="4GiB")   # load() alone: the small model that comes with the package
+    print(model.generate("def fibonacci(n):", max_tokens=64))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgemoe.errors import Cancelled, EdgemoeError, EdgemoeIOError, ModelFormatError, OutOfBudgetError
+    from edgemoe.log import set_log
+    from edgemoe.model import Model, TextStream, default_model_path, inspect, load
+    from edgemoe.records import ModelInfo, Stats
+
+    __version__: str
+
+__all__ = [
+    "Cancelled",
+    "EdgemoeError",
+    "EdgemoeIOError",
+    "Model",
+    "ModelFormatError",
+    "ModelInfo",
+    "OutOfBudgetError",
+    "Stats",
+    "TextStream",
+    "__version__",
+    "default_model_path",
+    "inspect",
+    "load",
+    "set_log",
+]
+
+# Imported when first used: `import edgemoe` costs next to nothing.
+_HOMES = {
+    "errors": ("Cancelled", "EdgemoeError", "EdgemoeIOError", "ModelFormatError", "OutOfBudgetError"),
+    "log": ("set_log",),
+    "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
+    "records": ("ModelInfo", "Stats"),
+}
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    if name == "__version__":
+        value: object = importlib.import_module("edgemoe._core").version()
+    else:
+        home = next((home for home, names in _HOMES.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"edgemoe.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

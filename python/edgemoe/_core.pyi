@@ -1,0 +1,70 @@
+"""The extension module, built from cpp/bindings."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+class LoadParams:
+    memory_bytes: int
+    expert_cache_bytes: int
+    n_ctx: int
+    n_batch: int
+    n_ubatch: int
+    n_sequences: int
+    n_threads: int
+    streaming: str
+    direct_io: bool | None
+    flash_attention: bool | None
+    cache_type_k: str | None
+    cache_type_v: str | None
+    io: str | None
+    eviction: str | None
+    def __init__(self) -> None: ...
+
+class GenerateParams:
+    max_tokens: int
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    repeat_penalty: float
+    repeat_last_n: int
+    seed: int
+    ignore_eos: bool
+    add_special: bool
+    parse_special: bool
+    context_shift: bool
+    stop: Sequence[str]
+    def __init__(self) -> None: ...
+
+class Generation:
+    def next(self) -> str | None: ...
+    def cancel(self) -> None: ...
+    @property
+    def stop_reason(self) -> str | None: ...
+
+class Model:
+    def __init__(self, path: bytes, params: LoadParams, progress: Callable[[float], object] | None = None) -> None: ...
+    def close(self) -> None: ...
+    @property
+    def closed(self) -> bool: ...
+    def info(self) -> dict[str, Any]: ...
+    def stats(self) -> dict[str, Any]: ...
+    def tokenize(self, text: bytes, add_special: bool, parse_special: bool) -> list[int]: ...
+    def detokenize(self, tokens: npt.NDArray[np.int32], special: bool) -> bytes: ...
+    def apply_chat_template(self, messages: Sequence[tuple[str, str]], add_assistant: bool) -> str: ...
+    def reset(self, sequence: int) -> None: ...
+    def decode(
+        self,
+        tokens: npt.NDArray[np.int32],
+        sequences: npt.NDArray[np.int32] | None,
+        logits: npt.NDArray[np.float32] | None,
+    ) -> None: ...
+    def generate(self, prompt: bytes, params: GenerateParams) -> Generation: ...
+    def cancel(self) -> None: ...
+
+def inspect(path: bytes, params: LoadParams) -> dict[str, Any]: ...
+def set_log(function: Callable[[int, str], None] | None) -> None: ...
+def version() -> str: ...

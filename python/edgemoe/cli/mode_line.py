@@ -1,0 +1,26 @@
+"""The one line that says how a model runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgemoe.memory import format_size
+
+if TYPE_CHECKING:
+    from edgemoe.records import ModelInfo
+
+
+def mode_line(info: ModelInfo) -> str:
+    """Mode, cache, hot and expert bytes, budget, I/O engine and why it was chosen."""
+    hot = format_size(info.hot_bytes)
+    if info.n_moe_layers == 0:
+        return f"dense model: nothing is streamed, {hot} of weights in memory"
+    experts = format_size(info.expert_bytes)
+    if info.io == "none":
+        return f"{info.mode}: nothing is streamed, {experts} of experts and hot {hot} in memory"
+    memory = f"memory {format_size(info.memory_bytes)}" if info.memory_bytes else "memory not limited"
+    reason = f" ({info.io_reason})" if info.io_reason else ""
+    return (
+        f"{info.mode}: expert cache {format_size(info.expert_cache_bytes)} of {experts} experts, hot {hot}, {memory}, "
+        f"io {info.io}{reason}, direct I/O {'on' if info.direct_io else 'off'}"
+    )
