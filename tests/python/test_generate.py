@@ -274,7 +274,7 @@ def test_info_says_what_the_model_is(moe_file: Path) -> None:
     assert (info.n_layers, info.n_moe_layers, info.n_experts, info.n_experts_used) == (3, 3, 8, 2)
     assert info.expert_bytes == 3 * 8 * 3 * (256 * 256 // 32 * 18)
     assert info.file_bytes == moe_file.stat().st_size
-    assert "Q4_0" in info.types
+    assert "q4_0" in info.types.lower()
     assert described.least_memory_bytes <= described.useful_memory_bytes
 
 

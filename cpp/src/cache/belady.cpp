@@ -7,6 +7,7 @@
 #include "cache/belady.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <unordered_map>

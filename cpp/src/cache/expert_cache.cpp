@@ -6,6 +6,7 @@
 #include "base/checked.h"
 
 #include <cassert>
+#include <iterator>
 
 namespace edgemoe {
 

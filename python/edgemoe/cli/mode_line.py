@@ -19,7 +19,8 @@ def mode_line(info: ModelInfo) -> str:
     if info.io == "none":
         return f"{info.mode}: nothing is streamed, {experts} of experts and hot {hot} in memory"
     memory = f"memory {format_size(info.memory_bytes)}" if info.memory_bytes else "memory not limited"
-    reason = f" ({info.io_reason})" if info.io_reason else ""
+    why = info.io_reason.removeprefix(f"{info.io}, ")
+    reason = f" ({why})" if why else ""
     return (
         f"{info.mode}: expert cache {format_size(info.expert_cache_bytes)} of {experts} experts, hot {hot}, {memory}, "
         f"io {info.io}{reason}, direct I/O {'on' if info.direct_io else 'off'}"

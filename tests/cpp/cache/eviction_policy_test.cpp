@@ -1,0 +1,185 @@
+#include "cache/eviction_policy.h"
+
+#include <doctest/doctest.h>
+
+#include <initializer_list>
+#include <random>
+#include <set>
+
+namespace edgemoe {
+namespace {
+
+class AllBut final : public EvictionPolicy::Filter {
+public:
+    explicit AllBut(std::initializer_list<ExpertId> refused = {}) : refused_(refused) {}
+    bool is_evictable(ExpertId id) const override { return refused_.count(id) == 0; }
+
+private:
+    std::set<ExpertId> refused_;
+};
+
+void use(EvictionPolicy * policy, ExpertId id, int64_t step) {
+    policy->on_use(id, {step, id.layer});
+}
+
+void use_and_insert(EvictionPolicy * policy, ExpertId id, int64_t step) {
+    use(policy, id, step);
+    policy->on_insert(id, {step, id.layer});
+}
+
+ExpertId victim_of(EvictionPolicy * policy, PolicyTime now, const EvictionPolicy::Filter & filter = AllBut()) {
+    ExpertId id{-1, -1};
+    REQUIRE(policy->victim(now, filter, &id));
+    return id;
+}
+
+TEST_CASE("EveryListedPolicyCanBeMadeAndOthersCannot") {
+    const std::vector<std::string> names = eviction_policy_names();
+    for (const char * expected : {"default", "lru", "lfu", "decayed-frequency", "frequency-distance"}) {
+        CHECK(std::set<std::string>(names.begin(), names.end()).count(expected) == 1);
+    }
+    for (const std::string & name : names) {
+        const auto policy = make_eviction_policy(name, {2, 4});
+        REQUIRE(policy != nullptr);
+        if (name != "default") {
+            CHECK(policy->name() == name);
+        }
+    }
+    CHECK(make_eviction_policy("mru", {2, 4}) == nullptr);
+    CHECK(make_eviction_policy("", {2, 4}) == nullptr);
+}
+
+TEST_CASE("APolicyNamesOnlyInsertedAndEvictableExperts") {
+    for (const std::string & name : eviction_policy_names()) {
+        CAPTURE(name);
+        const auto policy = make_eviction_policy(name, {2, 4});
+        ExpertId id;
+        CHECK_FALSE(policy->victim({0, 0}, AllBut(), &id));
+        use(policy.get(), {0, 3}, 0);
+        CHECK_FALSE(policy->victim({0, 0}, AllBut(), &id));
+        policy->on_insert({0, 3}, {0, 0});
+        CHECK_FALSE(policy->victim({0, 0}, AllBut({ExpertId{0, 3}}), &id));
+        CHECK(victim_of(policy.get(), {0, 0}) == ExpertId{0, 3});
+        use_and_insert(policy.get(), {1, 1}, 0);
+        CHECK(victim_of(policy.get(), {0, 1}, AllBut({ExpertId{0, 3}})) == ExpertId{1, 1});
+        policy->on_remove({1, 1});
+        policy->on_remove({0, 3});
+        CHECK_FALSE(policy->victim({0, 1}, AllBut(), &id));
+    }
+}
+
+TEST_CASE("LruNamesTheLeastRecentlyUsed") {
+    const auto policy = make_eviction_policy("lru", {1, 4});
+    for (int32_t expert = 0; expert < 4; ++expert) {
+        use_and_insert(policy.get(), {0, expert}, expert);
+    }
+    use(policy.get(), {0, 0}, 4);
+    CHECK(victim_of(policy.get(), {4, 0}) == ExpertId{0, 1});
+    CHECK(victim_of(policy.get(), {4, 0}, AllBut({ExpertId{0, 1}})) == ExpertId{0, 2});
+}
+
+TEST_CASE("LfuNamesTheLeastOftenUsedAndOfEqualsTheLowest") {
+    const auto policy = make_eviction_policy("lfu", {2, 2});
+    for (const ExpertId id : {ExpertId{0, 0}, ExpertId{0, 1}, ExpertId{1, 0}, ExpertId{1, 1}}) {
+        use_and_insert(policy.get(), id, 0);
+    }
+    use(policy.get(), {0, 0}, 1);
+    CHECK(victim_of(policy.get(), {1, 1}) == ExpertId{0, 1});
+    use(policy.get(), {0, 1}, 2);
+    CHECK(victim_of(policy.get(), {2, 1}) == ExpertId{1, 0});
+}
+
+TEST_CASE("DecayedFrequencyForgetsWhatLfuNeverForgets") {
+    for (const char * name : {"decayed-frequency", "lfu"}) {
+        CAPTURE(name);
+        const auto policy = make_eviction_policy(name, {1, 2});
+        use_and_insert(policy.get(), {0, 0}, 0);
+        for (int64_t step = 1; step < 10; ++step) {
+            use(policy.get(), {0, 0}, step);
+        }
+        policy->on_insert({0, 1}, {99, 0});
+        for (int64_t step = 100; step < 105; ++step) {
+            use(policy.get(), {0, 1}, step);
+        }
+        const int32_t expected = std::string(name) == "lfu" ? 1 : 0;
+        CHECK(victim_of(policy.get(), {105, 0}) == ExpertId{0, expected});
+    }
+}
+
+TEST_CASE("OfEquallyFrequentExpertsTheOneWhoseLayerIsFurthestLeaves") {
+    for (const char * name : {"frequency-distance", "two-timescale"}) {
+        CAPTURE(name);
+        const auto policy = make_eviction_policy(name, {4, 2});
+        for (int32_t layer = 0; layer < 4; ++layer) {
+            use_and_insert(policy.get(), {layer, 0}, 0);
+        }
+        for (int32_t serving = 0; serving < 4; ++serving) {
+            CHECK(victim_of(policy.get(), {0, serving}) == ExpertId{serving, 0});
+            CHECK(victim_of(policy.get(), {0, serving}, AllBut({ExpertId{serving, 0}})) ==
+                  ExpertId{(serving + 3) % 4, 0});
+        }
+    }
+}
+
+TEST_CASE("TwoTimescaleKeepsBothTheLatestAndTheFavourite") {
+    const auto policy = make_eviction_policy("two-timescale", {1, 3});
+    use_and_insert(policy.get(), {0, 0}, 0);  // the favourite
+    for (int64_t step = 1; step < 12; ++step) {
+        use(policy.get(), {0, 0}, step);
+    }
+    use_and_insert(policy.get(), {0, 1}, 14);
+    use_and_insert(policy.get(), {0, 2}, 19);  // the latest
+    use(policy.get(), {0, 2}, 20);
+    CHECK(victim_of(policy.get(), {20, 0}) == ExpertId{0, 1});
+}
+
+TEST_CASE("ASpeculativeReadIsNotTheFirstToLeave") {
+    for (const char * name : {"lru", "decayed-frequency", "frequency-distance", "two-timescale"}) {
+        CAPTURE(name);
+        const auto policy = make_eviction_policy(name, {2, 2});
+        use_and_insert(policy.get(), {0, 0}, 0);
+        use(policy.get(), {0, 1}, 3);
+        policy->on_insert({1, 1}, {3, 0});
+        CHECK(victim_of(policy.get(), {3, 0}) == ExpertId{0, 0});
+    }
+}
+
+TEST_CASE("StepsMayStartAgain") {
+    for (const std::string & name : eviction_policy_names()) {
+        CAPTURE(name);
+        const auto policy = make_eviction_policy(name, {1, 2});
+        use_and_insert(policy.get(), {0, 0}, 1000000);
+        use_and_insert(policy.get(), {0, 1}, 0);
+        use(policy.get(), {0, 1}, 1);
+        CHECK(victim_of(policy.get(), {1, 0}) == ExpertId{0, 0});
+    }
+}
+
+TEST_CASE("VictimsAreDeterministicAlsoWhenNothingIsWorthAnything") {
+    for (const std::string & name : eviction_policy_names()) {
+        CAPTURE(name);
+        std::vector<std::vector<ExpertId>> orders;
+        for (int repetition = 0; repetition < 2; ++repetition) {
+            const auto policy = make_eviction_policy(name, {3, 8});
+            std::mt19937 random(7);
+            for (int i = 0; i < 24; ++i) {
+                policy->on_insert({i / 8, i % 8}, {0, 0});
+            }
+            for (int64_t step = 0; step < 50; ++step) {
+                const auto layer = static_cast<int32_t>(random() % 3);
+                use(policy.get(), {layer, static_cast<int32_t>(random() % 8)}, step);
+            }
+            std::vector<ExpertId> order;
+            for (int i = 0; i < 24; ++i) {
+                order.push_back(victim_of(policy.get(), {1000000, 0}));
+                policy->on_remove(order.back());
+            }
+            orders.push_back(order);
+        }
+        CHECK(orders[0] == orders[1]);
+        CHECK(std::set<ExpertId>(orders[0].begin(), orders[0].end()).size() == 24);
+    }
+}
+
+}  // namespace
+}  // namespace edgemoe
