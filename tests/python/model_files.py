@@ -111,6 +111,38 @@ def write_model(
     return min(path.parent.glob(f"{path.stem}-00001-of-*.gguf"))
 
 
+def write_large_model(path: Path, shape: ModelShape) -> Path:
+    """A Q8_0 model without a tokenizer, of any size: the data are made and written a tensor at a time."""
+    writer = gguf.GGUFWriter(path, "qwen3moe")
+    _add_metadata(writer, "qwen3moe", shape, (), {})
+    writer.add_tokenizer_model("no_vocab")
+    rng = np.random.default_rng(1)
+    kind = GGMLQuantizationType.Q8_0
+    for name, dims in _tensors(shape):
+        if len(dims) == 3:
+            # Shape in bytes, as the writer wants it for quantized data.
+            block_size, block_bytes = GGML_QUANT_SIZES[kind]
+            row_bytes = dims[-1] // block_size * block_bytes
+            writer.add_tensor_info(
+                name, (*dims[:-1], row_bytes), np.dtype(np.uint8), dims[0] * dims[1] * row_bytes, kind
+            )
+        else:
+            writer.add_tensor_info(name, dims, np.dtype(np.float32), int(np.prod(dims)) * 4)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    for _, dims in _tensors(shape):
+        if len(dims) == 1:
+            writer.write_tensor_data(rng.uniform(0.5, 1.5, dims).astype(np.float32))
+        elif len(dims) == 3:
+            one = gguf.quants.quantize(_random_floats(dims[1:], rng), kind)
+            writer.write_tensor_data(np.concatenate([np.roll(one, expert, axis=0) for expert in range(dims[0])]))
+        else:
+            writer.write_tensor_data(_random_floats(dims, rng))
+    writer.close()
+    return path
+
+
 def data_offset(path: Path) -> int:
     """Where the header ends and the tensors' data begin."""
     return int(gguf.GGUFReader(path).data_offset)

@@ -62,7 +62,7 @@ def test_the_default_model() -> None:
     assert_identical(edgemoe.default_model_path())
 
 
-@pytest.mark.parametrize("n_threads", [1, 2, 3])
+@pytest.mark.parametrize("n_threads", [1, 2])
 def test_every_thread_count(moe_file: Path, n_threads: int) -> None:
     assert_identical(moe_file, n_threads=n_threads)
 

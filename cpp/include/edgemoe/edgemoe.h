@@ -49,7 +49,12 @@ EDGEMOE_API const char * edgemoe_version(void);
 
 /* ---- logging ---- */
 
-typedef enum edgemoe_log_level { EDGEMOE_LOG_DEBUG = 0, EDGEMOE_LOG_INFO = 1, EDGEMOE_LOG_WARN = 2, EDGEMOE_LOG_ERROR = 3 } edgemoe_log_level;
+typedef enum edgemoe_log_level {
+    EDGEMOE_LOG_DEBUG = 0,
+    EDGEMOE_LOG_INFO = 1,
+    EDGEMOE_LOG_WARN = 2,
+    EDGEMOE_LOG_ERROR = 3
+} edgemoe_log_level;
 /* `text` is valid during the call; it ends with a newline where a line is complete. May be called from any thread. */
 typedef void (*edgemoe_log_callback)(edgemoe_log_level level, const char * text, void * user_data);
 /* Process-wide, because ggml's log is. NULL (the default) silences everything. */
@@ -59,7 +64,7 @@ EDGEMOE_API void edgemoe_log_set(edgemoe_log_callback callback, void * user_data
 
 typedef enum edgemoe_streaming {
     EDGEMOE_STREAMING_AUTO = 0, /* experts pass through the expert cache (a dense model is loaded whole) */
-    EDGEMOE_STREAMING_OFF = 1   /* llama.cpp loads everything into memory in its own way; the reference for comparisons */
+    EDGEMOE_STREAMING_OFF = 1 /* llama.cpp loads everything into memory in its own way; the reference for comparisons */
 } edgemoe_streaming;
 
 typedef enum edgemoe_toggle { EDGEMOE_AUTO = -1, EDGEMOE_OFF = 0, EDGEMOE_ON = 1 } edgemoe_toggle;
@@ -69,20 +74,20 @@ typedef bool (*edgemoe_progress_callback)(float fraction, void * user_data);
 
 typedef struct edgemoe_load_params {
     size_t struct_size;
-    uint64_t memory_bytes;       /* ceiling for the whole process; 0: what the machine or cgroup has left, less a reserve */
+    uint64_t memory_bytes; /* ceiling for the whole process; 0: what the machine or cgroup has left, less a reserve */
     uint64_t expert_cache_bytes; /* bytes of the expert cache alone; not 0: memory_bytes is not consulted */
     uint32_t n_ctx;              /* context in tokens; 0: the smaller of 4096 and what the model was trained with */
-    uint32_t n_batch;            /* most tokens per edgemoe_decode; 0: n_ctx. logits of more tokens are computed in parts */
-    uint32_t n_ubatch;           /* tokens computed together; 0: 512 */
-    uint32_t n_sequences;        /* independent sequences that may be decoded together; 0: 1 */
-    int32_t n_threads;           /* compute threads; 0: the cores that this process may use */
+    uint32_t n_batch;     /* most tokens per edgemoe_decode; 0: n_ctx. logits of more tokens are computed in parts */
+    uint32_t n_ubatch;    /* tokens computed together; 0: 512 */
+    uint32_t n_sequences; /* independent sequences that may be decoded together; 0: 1 */
+    int32_t n_threads;    /* compute threads; 0: the cores that this process may use */
     edgemoe_streaming streaming;
-    edgemoe_toggle direct_io;    /* O_DIRECT; AUTO: where the file system grants it */
+    edgemoe_toggle direct_io; /* O_DIRECT; AUTO: where the file system grants it */
     edgemoe_toggle flash_attention;
-    const char * cache_type_k;   /* KV cache types by their ggml names ("f16", "q8_0"); NULL: f16 */
+    const char * cache_type_k; /* KV cache types by their ggml names ("f16", "q8_0"); NULL: f16 */
     const char * cache_type_v;
-    const char * io;             /* I/O engine: "auto", "io_uring", "threads"; NULL: auto */
-    const char * eviction;       /* eviction policy by name; NULL: default */
+    const char * io;       /* I/O engine: "auto", "io_uring", "threads"; NULL: auto */
+    const char * eviction; /* eviction policy by name; NULL: default */
     edgemoe_progress_callback progress;
     void * progress_user_data;
 } edgemoe_load_params;
@@ -94,7 +99,8 @@ EDGEMOE_API void edgemoe_load_params_init(edgemoe_load_params * params);
 EDGEMOE_API edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params, edgemoe_model ** model,
                                       edgemoe_error * error);
 
-/* Cancels what runs, waits for it, and frees the model. NULL is ignored. No other call on the model may be running or follow. */
+/* Cancels what runs, waits for it, and frees the model. NULL is ignored. No other call on the model may be running or
+ * follow. */
 EDGEMOE_API void edgemoe_free(edgemoe_model * model);
 
 /* ---- what a model is ---- */
@@ -104,32 +110,34 @@ typedef struct edgemoe_model_info {
     /* Strings are borrowed from the model and live as long as it does. */
     const char * path;
     const char * architecture;
-    const char * name;        /* general.name, or "" */
-    const char * mode;        /* "streamed", "resident" or "dense" */
-    const char * io;          /* I/O engine in use, or "none" */
-    const char * io_reason;   /* why this engine and these flags */
+    const char * name;      /* general.name, or "" */
+    const char * mode;      /* "streamed", "resident" or "dense" */
+    const char * io;        /* I/O engine in use, or "none" */
+    const char * io_reason; /* why this engine and these flags */
     bool direct_io;
     bool has_tokenizer;
     bool has_chat_template;
     int32_t n_layers;
-    int32_t n_moe_layers;     /* layers that have routed experts; 0: a dense model */
-    int32_t n_experts;        /* experts per layer */
-    int32_t n_experts_used;   /* top-k: experts per token and layer */
+    int32_t n_moe_layers;   /* layers that have routed experts; 0: a dense model */
+    int32_t n_experts;      /* experts per layer */
+    int32_t n_experts_used; /* top-k: experts per token and layer */
     int32_t n_vocab;
-    int32_t n_ctx;            /* 0 from edgemoe_inspect */
+    int32_t n_ctx; /* 0 from edgemoe_inspect */
     int32_t n_ctx_train;
-    int32_t n_threads;        /* 0 from edgemoe_inspect */
+    int32_t n_threads; /* 0 from edgemoe_inspect */
     uint64_t file_bytes;
-    uint64_t hot_bytes;       /* weights that every token uses, or may use */
-    uint64_t expert_bytes;    /* weights of routed experts */
-    uint64_t expert_cache_bytes;  /* 0 from edgemoe_inspect */
+    uint64_t hot_bytes;          /* weights that every token uses, or may use */
+    uint64_t expert_bytes;       /* weights of routed experts */
+    uint64_t expert_cache_bytes; /* 0 from edgemoe_inspect */
     uint64_t largest_expert_bytes;
-    uint64_t kv_cache_bytes;      /* for n_ctx (edgemoe_inspect: for the default context) */
+    uint64_t kv_cache_bytes; /* for n_ctx (edgemoe_inspect: for the default context) */
     uint64_t compute_buffer_bytes;
-    uint64_t least_memory_bytes;  /* least memory_bytes that loads: hot + KV + compute + I/O + process + one layer's top-k experts */
-    uint64_t useful_memory_bytes; /* from here on a token's experts fit: least + the top-k experts of every other layer */
-    uint64_t memory_bytes;        /* the ceiling in force, 0 if only the cache was given */
-    const char * types;       /* "Q4_K: 96 expert matrices; F32: 193, Q6_K: 1 hot tensors", for people */
+    uint64_t least_memory_bytes; /* least memory_bytes that loads: hot + KV + compute + I/O + process + one layer's
+                                    top-k experts */
+    uint64_t
+        useful_memory_bytes; /* from here on a token's experts fit: least + the top-k experts of every other layer */
+    uint64_t memory_bytes;   /* the ceiling in force, 0 if only the cache was given */
+    const char * types;      /* "Q4_K: 96 expert matrices; F32: 193, Q6_K: 1 hot tensors", for people */
 } edgemoe_model_info;
 
 /* Both fill in all fields that `struct_size` covers (set it, or use the _init function). */
@@ -139,30 +147,41 @@ EDGEMOE_API edgemoe_code edgemoe_info(const edgemoe_model * model, edgemoe_model
 /* Reads headers only and fills in what is known without loading. *description owns the strings that `info` borrows:
  * free it with edgemoe_description_free. `params` may be NULL. */
 typedef struct edgemoe_description edgemoe_description;
-EDGEMOE_API edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * params, edgemoe_model_info * info,
-                                         edgemoe_description ** description, edgemoe_error * error);
+EDGEMOE_API edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * params,
+                                         edgemoe_model_info * info, edgemoe_description ** description,
+                                         edgemoe_error * error);
 EDGEMOE_API void edgemoe_description_free(edgemoe_description * description);
 
 /* ---- tokens ---- */
 
 /* Buffers that the library allocates; free them with the matching function. */
-typedef struct edgemoe_tokens { int32_t * data; size_t size; } edgemoe_tokens;
-typedef struct edgemoe_text { char * data; size_t size; } edgemoe_text; /* data is zero-terminated too */
+typedef struct edgemoe_tokens {
+    int32_t * data;
+    size_t size;
+} edgemoe_tokens;
+typedef struct edgemoe_text {
+    char * data;
+    size_t size;
+} edgemoe_text; /* data is zero-terminated too */
 EDGEMOE_API void edgemoe_tokens_free(edgemoe_tokens * tokens);
 EDGEMOE_API void edgemoe_text_free(edgemoe_text * text);
 
-/* `text_size` bytes of UTF-8 (EDGEMOE_INVALID_ARGUMENT if they are not). `add_special`: the beginning-of-text token where the
- * model wants one; `parse_special`: names of special tokens in the text become those tokens. */
+/* `text_size` bytes of UTF-8 (EDGEMOE_INVALID_ARGUMENT if they are not). `add_special`: the beginning-of-text token
+ * where the model wants one; `parse_special`: names of special tokens in the text become those tokens. */
 EDGEMOE_API edgemoe_code edgemoe_tokenize(edgemoe_model * model, const char * text, size_t text_size, bool add_special,
                                           bool parse_special, edgemoe_tokens * tokens, edgemoe_error * error);
 /* The bytes of the tokens; a token may end inside a UTF-8 character. */
-EDGEMOE_API edgemoe_code edgemoe_detokenize(edgemoe_model * model, const int32_t * tokens, size_t n_tokens, bool special,
-                                            edgemoe_text * text, edgemoe_error * error);
+EDGEMOE_API edgemoe_code edgemoe_detokenize(edgemoe_model * model, const int32_t * tokens, size_t n_tokens,
+                                            bool special, edgemoe_text * text, edgemoe_error * error);
 
-typedef struct edgemoe_message { const char * role; const char * content; } edgemoe_message;
+typedef struct edgemoe_message {
+    const char * role;
+    const char * content;
+} edgemoe_message;
 /* The prompt that the model's chat template makes of the messages. EDGEMOE_UNSUPPORTED if it has none. */
-EDGEMOE_API edgemoe_code edgemoe_apply_chat_template(edgemoe_model * model, const edgemoe_message * messages, size_t n_messages,
-                                                     bool add_assistant, edgemoe_text * text, edgemoe_error * error);
+EDGEMOE_API edgemoe_code edgemoe_apply_chat_template(edgemoe_model * model, const edgemoe_message * messages,
+                                                     size_t n_messages, bool add_assistant, edgemoe_text * text,
+                                                     edgemoe_error * error);
 
 /* ---- evaluating ---- */
 
@@ -170,28 +189,28 @@ EDGEMOE_API edgemoe_code edgemoe_apply_chat_template(edgemoe_model * model, cons
 EDGEMOE_API edgemoe_code edgemoe_reset(edgemoe_model * model, int32_t sequence, edgemoe_error * error);
 
 /* Appends `n_tokens` tokens to their sequences and evaluates them as one batch (n_tokens <= n_batch).
- * `sequences`: one sequence number per token, NULL: all 0. `logits`: NULL, or room for [n_tokens, n_vocab] floats. After a failure
- * the sequences are as before the call. */
-EDGEMOE_API edgemoe_code edgemoe_decode(edgemoe_model * model, const int32_t * tokens, const int32_t * sequences, size_t n_tokens,
-                                        float * logits, edgemoe_error * error);
+ * `sequences`: one sequence number per token, NULL: all 0. `logits`: NULL, or room for [n_tokens, n_vocab] floats.
+ * After a failure the sequences are as before the call. */
+EDGEMOE_API edgemoe_code edgemoe_decode(edgemoe_model * model, const int32_t * tokens, const int32_t * sequences,
+                                        size_t n_tokens, float * logits, edgemoe_error * error);
 
 /* ---- generating ---- */
 
 typedef struct edgemoe_generate_params {
     size_t struct_size;
-    int32_t max_tokens;      /* < 0: until the model ends or the context is full */
+    int32_t max_tokens; /* < 0: until the model ends or the context is full */
     /* Sampling. NAN / INT32_MIN: the model's own default (general.sampling.* in the file), else the library's. */
-    float temperature;       /* 0: greedy. Library's default 0.8 */
-    int32_t top_k;           /* 0: off. 40 */
-    float top_p;             /* 1: off. 0.95 */
-    float min_p;             /* 0: off. 0.05 */
-    float repeat_penalty;    /* 1: off. 1.0 */
-    int32_t repeat_last_n;   /* tokens that the penalty looks back at; 64 */
-    uint32_t seed;           /* 0xFFFFFFFF: a random one */
-    bool ignore_eos;         /* go on after an end-of-generation token */
-    bool add_special;        /* beginning-of-text token before the prompt where the model wants one; true */
-    bool parse_special;      /* special tokens' names in the prompt become tokens; false */
-    bool context_shift;      /* when the context is full, forget the older half and go on; false */
+    float temperature;         /* 0: greedy. Library's default 0.8 */
+    int32_t top_k;             /* 0: off. 40 */
+    float top_p;               /* 1: off. 0.95 */
+    float min_p;               /* 0: off. 0.05 */
+    float repeat_penalty;      /* 1: off. 1.0 */
+    int32_t repeat_last_n;     /* tokens that the penalty looks back at; 64 */
+    uint32_t seed;             /* 0xFFFFFFFF: a random one */
+    bool ignore_eos;           /* go on after an end-of-generation token */
+    bool add_special;          /* beginning-of-text token before the prompt where the model wants one; true */
+    bool parse_special;        /* special tokens' names in the prompt become tokens; false */
+    bool context_shift;        /* when the context is full, forget the older half and go on; false */
     const char * const * stop; /* texts that end the generation and are not part of it */
     size_t n_stop;
 } edgemoe_generate_params;
@@ -206,17 +225,20 @@ typedef enum edgemoe_stop_reason {
     EDGEMOE_STOP_CANCELLED = 4
 } edgemoe_stop_reason;
 
-/* `text`: `size` bytes, complete UTF-8 characters, valid during the call. Return false to stop. Called from the calling thread. */
+/* `text`: `size` bytes, complete UTF-8 characters, valid during the call. Return false to stop. Called from the calling
+ * thread. */
 typedef bool (*edgemoe_text_callback)(const char * text, size_t size, void * user_data);
 
-/* Resets sequence 0, evaluates the prompt and generates. The pieces given to `callback` (may be NULL) joined are the text.
- * Cancelling is not an error: *reason says so (may be NULL). EDGEMOE_INVALID_ARGUMENT for a prompt that is not UTF-8 or does not fit the context. An empty
- * prompt is the beginning-of-text token (EDGEMOE_INVALID_ARGUMENT if the model has none). */
+/* Resets sequence 0, evaluates the prompt and generates. The pieces given to `callback` (may be NULL) joined are the
+ * text. Cancelling is not an error: *reason says so (may be NULL). EDGEMOE_INVALID_ARGUMENT for a prompt that is not
+ * UTF-8 or does not fit the context. An empty prompt is the beginning-of-text token (EDGEMOE_INVALID_ARGUMENT if the
+ * model has none). */
 EDGEMOE_API edgemoe_code edgemoe_generate(edgemoe_model * model, const char * prompt, size_t prompt_size,
-                                          const edgemoe_generate_params * params, edgemoe_text_callback callback, void * user_data,
-                                          edgemoe_stop_reason * reason, edgemoe_error * error);
+                                          const edgemoe_generate_params * params, edgemoe_text_callback callback,
+                                          void * user_data, edgemoe_stop_reason * reason, edgemoe_error * error);
 
-/* Stops what runs on the model now (load excepted: see edgemoe_progress_callback), from any thread or signal handler. */
+/* Stops what runs on the model now (load excepted: see edgemoe_progress_callback), from any thread or signal handler.
+ */
 EDGEMOE_API void edgemoe_cancel(edgemoe_model * model);
 
 /* ---- statistics ---- */
@@ -231,15 +253,15 @@ typedef struct edgemoe_stats {
     double prompt_tokens_per_second;
     double generation_tokens_per_second;
     double load_seconds;
-    uint64_t expert_requests;      /* experts asked for by generated tokens, once per token and layer */
-    uint64_t expert_hits;          /* of these, already resident */
-    double hit_rate;               /* hits / requests; 1 if nothing streams */
-    uint64_t read_bytes;           /* expert bytes read from flash, prompt included */
-    double read_bytes_per_token;   /* per generated token, without the prompt's */
-    uint64_t prompt_read_bytes;      /* expert bytes read while the prompt was evaluated */
-    double stall_seconds;          /* time that computation waited for reads, prompt included */
-    uint64_t peak_memory_bytes;    /* most memory that the process has used so far */
-    uint64_t resident_experts;     /* in the cache now */
+    uint64_t expert_requests;    /* experts asked for by generated tokens, once per token and layer */
+    uint64_t expert_hits;        /* of these, already resident */
+    double hit_rate;             /* hits / requests; 1 if nothing streams */
+    uint64_t read_bytes;         /* expert bytes read from flash, prompt included */
+    double read_bytes_per_token; /* per generated token, without the prompt's */
+    uint64_t prompt_read_bytes;  /* expert bytes read while the prompt was evaluated */
+    double stall_seconds;        /* time that computation waited for reads, prompt included */
+    uint64_t peak_memory_bytes;  /* most memory that the process has used so far */
+    uint64_t resident_experts;   /* in the cache now */
     uint64_t resident_expert_bytes;
 } edgemoe_stats;
 

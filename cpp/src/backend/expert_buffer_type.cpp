@@ -37,20 +37,32 @@ constexpr const char * kName = "EDGEMOE_EXPERTS";
 
 // ---- buffer: reserved addresses ----
 
-void buffer_free(ggml_backend_buffer_t buffer) { delete static_cast<AlignedMemory *>(buffer->context); }
-void * buffer_base(ggml_backend_buffer_t buffer) { return static_cast<AlignedMemory *>(buffer->context)->data(); }
+void buffer_free(ggml_backend_buffer_t buffer) {
+    delete static_cast<AlignedMemory *>(buffer->context);
+}
+void * buffer_base(ggml_backend_buffer_t buffer) {
+    return static_cast<AlignedMemory *>(buffer->context)->data();
+}
 void buffer_clear(ggml_backend_buffer_t, uint8_t) {}
 void buffer_memset(ggml_backend_buffer_t, ggml_tensor *, uint8_t, size_t, size_t) {}
 void buffer_set(ggml_backend_buffer_t, ggml_tensor *, const void *, size_t, size_t) {}
 // Nobody reads a weight back in inference; who does gets zeros, not a crash.
-void buffer_get(ggml_backend_buffer_t, const ggml_tensor *, void * data, size_t, size_t size) { std::memset(data, 0, size); }
+void buffer_get(ggml_backend_buffer_t, const ggml_tensor *, void * data, size_t, size_t size) {
+    std::memset(data, 0, size);
+}
 
-const char * type_name(ggml_backend_buffer_type_t) { return kName; }
-size_t type_alignment(ggml_backend_buffer_type_t) { return 64; }
+const char * type_name(ggml_backend_buffer_type_t) {
+    return kName;
+}
+size_t type_alignment(ggml_backend_buffer_type_t) {
+    return 64;
+}
 
-// "Host", so that llama.cpp's loader reads straight to the tensor's address, which our stream leaves untouched, instead of through a
-// staging buffer as large as the tensor.
-bool type_is_host(ggml_backend_buffer_type_t) { return true; }
+// "Host", so that llama.cpp's loader reads straight to the tensor's address, which our stream leaves untouched, instead
+// of through a staging buffer as large as the tensor.
+bool type_is_host(ggml_backend_buffer_type_t) {
+    return true;
+}
 
 ggml_backend_buffer_t type_alloc(ggml_backend_buffer_type_t type, size_t size) {
     Result<AlignedMemory> memory = AlignedMemory::allocate(size == 0 ? 1 : size, AlignedMemory::Access::kReserved);
@@ -84,7 +96,9 @@ ExpertBufferType::ExpertBufferType() : handle_(std::make_unique<Handle>()) {
 
 ExpertBufferType::~ExpertBufferType() = default;
 
-ggml_backend_buffer_type_t ExpertBufferType::handle() { return &handle_->type; }
+ggml_backend_buffer_type_t ExpertBufferType::handle() {
+    return &handle_->type;
+}
 
 void ExpertBufferType::set_streams(ExpertStore * store, const ExpertLayout * layout, ggml_threadpool_t threads) {
     store_ = store;

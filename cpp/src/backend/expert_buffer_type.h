@@ -1,12 +1,12 @@
 // The buffer type of expert tensors: they have an address, but no memory behind it.
 //
-// One per loaded model; its tensors lead to the model's expert store. llama.cpp is told by tensor_buft_overrides to put the expert
-// tensors here, and "reads" them from a stream that touches nothing.
+// One per loaded model; its tensors lead to the model's expert store. llama.cpp is told by tensor_buft_overrides to put
+// the expert tensors here, and "reads" them from a stream that touches nothing.
 #pragma once
 
+#include "backend/expert_layout.h"
 #include "base/expert_id.h"
 #include "base/status.h"
-#include "backend/expert_layout.h"
 #include "store/expert_store.h"
 
 #include "ggml-backend.h"
@@ -17,8 +17,8 @@
 
 namespace edgemoe {
 
-// REQUIRES: outlives the llama.cpp model and contexts that use it. set_streams() before the first graph is computed; take_failure() is
-// thread-safe.
+// REQUIRES: outlives the llama.cpp model and contexts that use it. set_streams() before the first graph is computed;
+// take_failure() is thread-safe.
 class ExpertBufferType {
 public:
     ExpertBufferType();

@@ -1,5 +1,6 @@
-// ggml decides by a tensor's buffer how it is multiplied, and by its type and shape how it is interleaved. Our matrices lie in slots of
-// our own, so each tensor that we describe names an empty buffer of the type that ggml would have allocated it in.
+// ggml decides by a tensor's buffer how it is multiplied, and by its type and shape how it is interleaved. Our matrices
+// lie in slots of our own, so each tensor that we describe names an empty buffer of the type that ggml would have
+// allocated it in.
 #include "backend/expert_layout.h"
 
 #include "ggml-cpu.h"
@@ -26,7 +27,8 @@ std::vector<ggml_backend_buffer_type_t> extra_buffer_types(ggml_backend_dev_t cp
 }
 
 // What llama.cpp asks before it places a stack of experts (llama-model-loader.cpp, weight_buft_supported).
-bool supports_experts(ggml_backend_dev_t cpu, ggml_backend_buffer_t buffer, const ExpertPart & part, int64_t n_experts) {
+bool supports_experts(ggml_backend_dev_t cpu, ggml_backend_buffer_t buffer, const ExpertPart & part,
+                      int64_t n_experts) {
     ggml_init_params params = {ggml_tensor_overhead() * 8, nullptr, true};
     ggml_context * context = ggml_init(params);
     const auto type = static_cast<ggml_type>(part.type);
@@ -37,7 +39,8 @@ bool supports_experts(ggml_backend_dev_t cpu, ggml_backend_buffer_t buffer, cons
     weights->buffer = buffer;
     bool supported = ggml_backend_dev_supports_op(cpu, product);
     // Types that need other room than the file's are not for slots.
-    supported = supported && ggml_backend_buft_get_alloc_size(ggml_backend_buffer_get_type(buffer), weights) == ggml_nbytes(weights);
+    supported = supported &&
+                ggml_backend_buft_get_alloc_size(ggml_backend_buffer_get_type(buffer), weights) == ggml_nbytes(weights);
     ggml_free(context);
     return supported;
 }

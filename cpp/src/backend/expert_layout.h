@@ -1,5 +1,6 @@
-// How an expert's matrix lies in a slot: as in the file, or interleaved for the machine's kernels (ggml's CPU_REPACK buffer type),
-// whichever llama.cpp itself would choose, so that an expert costs what it costs in llama.cpp and gives the same bits.
+// How an expert's matrix lies in a slot: as in the file, or interleaved for the machine's kernels (ggml's CPU_REPACK
+// buffer type), whichever llama.cpp itself would choose, so that an expert costs what it costs in llama.cpp and gives
+// the same bits.
 #pragma once
 
 #include "store/expert_store.h"
@@ -23,9 +24,11 @@ public:
     void convert(const ExpertPart & part, int64_t first_row, int64_t n_rows, const std::byte * source,
                  std::byte * destination) const override;
 
-    // Fills in `tensor` as rows [first_row, first_row + n_rows) of `part`, whose converted matrix begins at `matrix`: [columns, n_rows, 1], not
-    // part of any context, valid while the matrix and this object are. REQUIRES: first_row is a multiple of kRowGroup.
-    void describe(const ExpertPart & part, const std::byte * matrix, int64_t first_row, int64_t n_rows, ggml_tensor * tensor) const;
+    // Fills in `tensor` as rows [first_row, first_row + n_rows) of `part`, whose converted matrix begins at `matrix`:
+    // [columns, n_rows, 1], not part of any context, valid while the matrix and this object are. REQUIRES: first_row is
+    // a multiple of kRowGroup.
+    void describe(const ExpertPart & part, const std::byte * matrix, int64_t first_row, int64_t n_rows,
+                  ggml_tensor * tensor) const;
 
     // True if any matrix is interleaved.
     bool repacks() const { return !interleaved_.empty(); }
@@ -35,7 +38,7 @@ private:
 
     ggml_backend_buffer_t buffer_for(const ExpertPart & part) const;
 
-    ggml_backend_buffer_t plain_ = nullptr;             // an empty buffer of the CPU's type
+    ggml_backend_buffer_t plain_ = nullptr;               // an empty buffer of the CPU's type
     std::map<Shape, ggml_backend_buffer_t> interleaved_;  // shapes that ggml repacks, and an empty buffer of that type
 };
 

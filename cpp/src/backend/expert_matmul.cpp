@@ -1,6 +1,7 @@
-// Work is cut into units: some rows of one expert's matrix, times all inputs that were routed to it. Threads take units of matrices
-// that are there, in any order; while none is, they take what has arrived from the reader, or sleep in it. Each unit is a MUL_MAT_ID
-// over one expert, computed by ggml on one thread, so that there is no barrier inside a layer.
+// Work is cut into units: some rows of one expert's matrix, times all inputs that were routed to it. Threads take units
+// of matrices that are there, in any order; while none is, they take what has arrived from the reader, or sleep in it.
+// Each unit is a MUL_MAT_ID over one expert, computed by ggml on one thread, so that there is no barrier inside a
+// layer.
 #include "backend/expert_matmul.h"
 
 #include <algorithm>
@@ -41,9 +42,11 @@ std::vector<RoutedExpert> group_by_expert(const ggml_tensor * ids, int64_t n_exp
     std::vector<RoutedExpert> experts;
     for (int64_t token = 0; token < ids->ne[1]; token++) {
         for (int64_t slot = 0; slot < ids->ne[0]; slot++) {
-            const auto * id = reinterpret_cast<const int32_t *>(static_cast<const char *>(ids->data) + token * ids->nb[1] + slot * ids->nb[0]);
+            const auto * id = reinterpret_cast<const int32_t *>(static_cast<const char *>(ids->data) +
+                                                                token * ids->nb[1] + slot * ids->nb[0]);
             if (*id < 0 || *id >= n_experts) {
-                *status = Status(StatusCode::kInternal, "the router named expert " + std::to_string(*id) + " of " + std::to_string(n_experts));
+                *status = Status(StatusCode::kInternal,
+                                 "the router named expert " + std::to_string(*id) + " of " + std::to_string(n_experts));
                 return {};
             }
             int32_t & at = position[static_cast<size_t>(*id)];
@@ -55,7 +58,8 @@ std::vector<RoutedExpert> group_by_expert(const ggml_tensor * ids, int64_t n_exp
         }
     }
     if (ids->ne[1] > 1) {
-        std::sort(experts.begin(), experts.end(), [](const RoutedExpert & a, const RoutedExpert & b) { return a.expert < b.expert; });
+        std::sort(experts.begin(), experts.end(),
+                  [](const RoutedExpert & a, const RoutedExpert & b) { return a.expert < b.expert; });
     }
     return experts;
 }
@@ -68,9 +72,10 @@ class ExpertMatmul::Worker {
 public:
     Worker() : pool_(make_single_thread_pool()), metadata_(kMetadataBytes) {}
 
-    // Rows [first_row, first_row + n_rows) of the product of `matrix` with the inputs of `routed`, into their places in `node`.
-    void multiply(const ExpertLayout & layout, const ExpertPart & part, const std::byte * matrix, int64_t first_row, int64_t n_rows,
-                  const std::vector<Routed> & routed, ggml_tensor * node) {
+    // Rows [first_row, first_row + n_rows) of the product of `matrix` with the inputs of `routed`, into their places in
+    // `node`.
+    void multiply(const ExpertLayout & layout, const ExpertPart & part, const std::byte * matrix, int64_t first_row,
+                  int64_t n_rows, const std::vector<Routed> & routed, ggml_tensor * node) {
         const ggml_tensor * input = node->src[1];
         const auto n_inputs = static_cast<int64_t>(routed.size());
         const size_t input_bytes = static_cast<size_t>(part.columns) * sizeof(float);
@@ -118,7 +123,8 @@ public:
 private:
     // ggml lets all slots of a token share one input (ne[1] == 1), or each have its own.
     static const char * input_row(const ggml_tensor * input, Routed routed) {
-        return static_cast<const char *>(input->data) + (routed.slot % input->ne[1]) * static_cast<int64_t>(input->nb[1]) +
+        return static_cast<const char *>(input->data) +
+               (routed.slot % input->ne[1]) * static_cast<int64_t>(input->nb[1]) +
                routed.token * static_cast<int64_t>(input->nb[2]);
     }
     static char * output_row(ggml_tensor * node, Routed routed) {
@@ -176,8 +182,9 @@ struct ExpertMatmul::Job {
                 continue;
             }
             const int64_t first_row = unit * item.unit_rows;
-            worker.multiply(*layout, *item.part, matrix, first_row, std::min(item.unit_rows, item.part->rows - first_row),
-                            experts[item.expert].rows, item.node);
+            worker.multiply(*layout, *item.part, matrix, first_row,
+                            std::min(item.unit_rows, item.part->rows - first_row), experts[item.expert].rows,
+                            item.node);
             if (item.units_left.fetch_sub(1, std::memory_order_acq_rel) == 1 &&
                 items_left[item.expert].fetch_sub(1, std::memory_order_acq_rel) == 1) {
                 lease->release(item.expert);
@@ -301,7 +308,8 @@ uint64_t ExpertMatmul::scratch_bytes(const ExpertIndex & index, int64_t n_tokens
         for (const ExpertPart & part : layer.experts.front()) {
             if (part.present) {
                 // Gathered inputs, their quantized copy, and products.
-                widest = std::max(widest, static_cast<uint64_t>(part.columns) * 6 + static_cast<uint64_t>(part.rows) * 4);
+                widest =
+                    std::max(widest, static_cast<uint64_t>(part.columns) * 6 + static_cast<uint64_t>(part.rows) * 4);
             }
         }
     }

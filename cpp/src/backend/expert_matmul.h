@@ -1,8 +1,8 @@
 // Multiplies the routed experts of one layer with ggml's own kernels, each as soon as its matrix has arrived.
 #pragma once
 
-#include "base/status.h"
 #include "backend/expert_buffer_type.h"
+#include "base/status.h"
 
 #include "ggml-cpu.h"
 #include "ggml.h"
@@ -12,16 +12,18 @@
 
 namespace edgemoe {
 
-// Keeps what is reused from call to call (scratch memory, one ggml thread pool of one thread per compute thread). One thread at a time.
+// Keeps what is reused from call to call (scratch memory, one ggml thread pool of one thread per compute thread). One
+// thread at a time.
 class ExpertMatmul {
 public:
     ExpertMatmul();
     ~ExpertMatmul();
 
-    // `nodes`: MUL_MAT_ID nodes over tensors of `type` that share their ids and do not depend on each other, all of one layer:
-    // src[0] [columns, rows, n_expert], src[1] float32 [columns, 1 or n_used, n_tokens], src[2] int32 [n_used, n_tokens],
-    // result float32 [rows, n_used, n_tokens]. Equal to the last bit to ggml's own MUL_MAT_ID on the CPU, at any thread count: every row of a
-    // result is one dot product by the same kernel, whichever thread computes it and whenever.
+    // `nodes`: MUL_MAT_ID nodes over tensors of `type` that share their ids and do not depend on each other, all of one
+    // layer: src[0] [columns, rows, n_expert], src[1] float32 [columns, 1 or n_used, n_tokens], src[2] int32 [n_used,
+    // n_tokens], result float32 [rows, n_used, n_tokens]. Equal to the last bit to ggml's own MUL_MAT_ID on the CPU, at
+    // any thread count: every row of a result is one dot product by the same kernel, whichever thread computes it and
+    // whenever.
     Status compute(ExpertBufferType & type, const std::vector<ggml_tensor *> & nodes, int n_threads);
 
     // Bytes of scratch memory that a ubatch of `n_tokens` tokens may need, all threads together.

@@ -45,7 +45,8 @@ ggml_status GraphComputer::compute(ggml_cgraph * graph) {
                 continue;  // views and the like: the scheduler gives us no other work
             }
             ExpertBufferType * node_type = expert_buffer_type_of(node->src[0]);
-            if (!group.empty() && (node_type != type || node->src[2] != group.front()->src[2] || depends_on(node, group))) {
+            if (!group.empty() &&
+                (node_type != type || node->src[2] != group.front()->src[2] || depends_on(node, group))) {
                 Status status = flush();
                 if (!status.is_ok()) {
                     type->set_failure(status);
@@ -62,7 +63,8 @@ ggml_status GraphComputer::compute(ggml_cgraph * graph) {
         }
     } catch (const std::bad_alloc &) {
         if (type != nullptr) {
-            type->set_failure(Status(StatusCode::kOutOfBudget, "out of memory while multiplying experts; lower the memory figure or n_ubatch"));
+            type->set_failure(Status(StatusCode::kOutOfBudget,
+                                     "out of memory while multiplying experts; lower the memory figure or n_ubatch"));
         }
         return GGML_STATUS_ALLOC_FAILED;
     }

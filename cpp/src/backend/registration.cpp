@@ -1,5 +1,5 @@
-// In the order of ggml's own small backends: backend, device, registry. Tables are filled by field name into a zeroed struct, because
-// ggml inserts slots in the middle between versions.
+// In the order of ggml's own small backends: backend, device, registry. Tables are filled by field name into a zeroed
+// struct, because ggml inserts slots in the middle between versions.
 #include "backend/registration.h"
 
 #include "backend/expert_buffer_type.h"
@@ -11,7 +11,8 @@
 #include <cstring>
 #include <mutex>
 
-static_assert(GGML_BACKEND_API_VERSION == 2, "ggml's backend interface has changed: read its header again before moving this number");
+static_assert(GGML_BACKEND_API_VERSION == 2,
+              "ggml's backend interface has changed: read its header again before moving this number");
 
 namespace edgemoe {
 
@@ -19,7 +20,9 @@ namespace {
 
 // ---- backend ----
 
-const char * backend_name(ggml_backend_t) { return "EdgeMoE"; }
+const char * backend_name(ggml_backend_t) {
+    return "EdgeMoE";
+}
 
 void backend_free(ggml_backend_t backend) {
     delete static_cast<GraphComputer *>(backend->context);
@@ -35,16 +38,25 @@ void backend_set_n_threads(ggml_backend_t backend, int n_threads) {
 }
 
 ggml_guid_t backend_guid() {
-    static ggml_guid guid = {0xed, 0x9e, 0x30, 0xe0, 0x4a, 0x11, 0x4c, 0x5d, 0x90, 0x27, 0x66, 0x6c, 0x61, 0x73, 0x68, 0x01};
+    static ggml_guid guid = {0xed, 0x9e, 0x30, 0xe0, 0x4a, 0x11, 0x4c, 0x5d,
+                             0x90, 0x27, 0x66, 0x6c, 0x61, 0x73, 0x68, 0x01};
     return &guid;
 }
 
 // ---- device ----
 
-const char * device_name(ggml_backend_dev_t) { return "EdgeMoE"; }
-const char * device_description(ggml_backend_dev_t) { return "Mixture-of-Experts weights streamed from flash"; }
-void device_memory(ggml_backend_dev_t, size_t * free, size_t * total) { *free = *total = 0; }
-enum ggml_backend_dev_type device_type(ggml_backend_dev_t) { return GGML_BACKEND_DEVICE_TYPE_ACCEL; }
+const char * device_name(ggml_backend_dev_t) {
+    return "EdgeMoE";
+}
+const char * device_description(ggml_backend_dev_t) {
+    return "Mixture-of-Experts weights streamed from flash";
+}
+void device_memory(ggml_backend_dev_t, size_t * free, size_t * total) {
+    *free = *total = 0;
+}
+enum ggml_backend_dev_type device_type(ggml_backend_dev_t) {
+    return GGML_BACKEND_DEVICE_TYPE_ACCEL;
+}
 
 void device_props(ggml_backend_dev_t device, ggml_backend_dev_props * props) {
     *props = {};
@@ -65,19 +77,30 @@ ggml_backend_t device_init(ggml_backend_dev_t device, const char *) {
 }
 
 // The CPU's: activations stay where the CPU backend has them and are never copied.
-ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t) { return ggml_backend_cpu_buffer_type(); }
-
-bool device_supports_op(ggml_backend_dev_t, const ggml_tensor * op) {
-    return op->op == GGML_OP_MUL_MAT_ID && expert_buffer_type_of(op->src[0]) != nullptr && op->src[1]->type == GGML_TYPE_F32;
+ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t) {
+    return ggml_backend_cpu_buffer_type();
 }
 
-bool device_supports_buffer_type(ggml_backend_dev_t, ggml_backend_buffer_type_t type) { return ggml_backend_buft_is_host(type); }
+bool device_supports_op(ggml_backend_dev_t, const ggml_tensor * op) {
+    return op->op == GGML_OP_MUL_MAT_ID && expert_buffer_type_of(op->src[0]) != nullptr &&
+           op->src[1]->type == GGML_TYPE_F32;
+}
+
+bool device_supports_buffer_type(ggml_backend_dev_t, ggml_backend_buffer_type_t type) {
+    return ggml_backend_buft_is_host(type);
+}
 
 // ---- registry ----
 
-const char * registry_name(ggml_backend_reg_t) { return "EdgeMoE"; }
-size_t registry_device_count(ggml_backend_reg_t) { return 1; }
-ggml_backend_dev_t registry_device(ggml_backend_reg_t, size_t) { return expert_device(); }
+const char * registry_name(ggml_backend_reg_t) {
+    return "EdgeMoE";
+}
+size_t registry_device_count(ggml_backend_reg_t) {
+    return 1;
+}
+ggml_backend_dev_t registry_device(ggml_backend_reg_t, size_t) {
+    return expert_device();
+}
 
 void * registry_proc_address(ggml_backend_reg_t, const char * name) {
     if (std::strcmp(name, "ggml_backend_set_n_threads") == 0) {

@@ -5,7 +5,8 @@
 
 namespace edgemoe {
 
-// Registers the device with ggml once per process; thread-safe. llama.cpp adds it to every context by itself, as an accelerator.
+// Registers the device with ggml once per process; thread-safe. llama.cpp adds it to every context by itself, as an
+// accelerator.
 void register_expert_backend();
 
 // The device, registered or not. It claims MUL_MAT_ID over tensors in an ExpertBufferType and nothing else.

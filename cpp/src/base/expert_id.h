@@ -13,7 +13,9 @@ struct ExpertId {
     int32_t layer = 0;
     int32_t expert = 0;
 
-    friend bool operator==(const ExpertId & a, const ExpertId & b) { return a.layer == b.layer && a.expert == b.expert; }
+    friend bool operator==(const ExpertId & a, const ExpertId & b) {
+        return a.layer == b.layer && a.expert == b.expert;
+    }
     friend bool operator!=(const ExpertId & a, const ExpertId & b) { return !(a == b); }
     friend bool operator<(const ExpertId & a, const ExpertId & b) {
         return a.layer != b.layer ? a.layer < b.layer : a.expert < b.expert;

@@ -37,15 +37,24 @@ using edgemoe::StatusCode;
 
 edgemoe_code code_of(StatusCode code) {
     switch (code) {
-        case StatusCode::kOk: return EDGEMOE_OK;
-        case StatusCode::kInvalidArgument: return EDGEMOE_INVALID_ARGUMENT;
-        case StatusCode::kNotFound: return EDGEMOE_NOT_FOUND;
-        case StatusCode::kFormat: return EDGEMOE_FORMAT;
-        case StatusCode::kIo: return EDGEMOE_IO;
-        case StatusCode::kOutOfBudget: return EDGEMOE_OUT_OF_BUDGET;
-        case StatusCode::kCancelled: return EDGEMOE_CANCELLED;
-        case StatusCode::kUnsupported: return EDGEMOE_UNSUPPORTED;
-        case StatusCode::kInternal: return EDGEMOE_INTERNAL;
+        case StatusCode::kOk:
+            return EDGEMOE_OK;
+        case StatusCode::kInvalidArgument:
+            return EDGEMOE_INVALID_ARGUMENT;
+        case StatusCode::kNotFound:
+            return EDGEMOE_NOT_FOUND;
+        case StatusCode::kFormat:
+            return EDGEMOE_FORMAT;
+        case StatusCode::kIo:
+            return EDGEMOE_IO;
+        case StatusCode::kOutOfBudget:
+            return EDGEMOE_OUT_OF_BUDGET;
+        case StatusCode::kCancelled:
+            return EDGEMOE_CANCELLED;
+        case StatusCode::kUnsupported:
+            return EDGEMOE_UNSUPPORTED;
+        case StatusCode::kInternal:
+            return EDGEMOE_INTERNAL;
     }
     return EDGEMOE_INTERNAL;
 }
@@ -89,7 +98,9 @@ Status take_params(const Params * given, void (*init)(Params *), Params * params
         return Status::ok();
     }
     if (given->struct_size < sizeof(size_t) || given->struct_size > sizeof(Params)) {
-        return Status(StatusCode::kInvalidArgument, "struct_size is not set: call the _init function first (or the caller is newer than the library)");
+        return Status(
+            StatusCode::kInvalidArgument,
+            "struct_size is not set: call the _init function first (or the caller is newer than the library)");
     }
     std::memcpy(params, given, given->struct_size);
     return Status::ok();
@@ -100,7 +111,9 @@ template <typename Record>
 Status give_record(const Record & record, Record * out) {
     const size_t size = out->struct_size;
     if (size < sizeof(size_t) || size > sizeof(Record)) {
-        return Status(StatusCode::kInvalidArgument, "struct_size is not set: call the _init function first (or the caller is newer than the library)");
+        return Status(
+            StatusCode::kInvalidArgument,
+            "struct_size is not set: call the _init function first (or the caller is newer than the library)");
     }
     std::memcpy(out, &record, size);
     out->struct_size = size;
@@ -118,7 +131,8 @@ Status parse_cache_type(const char * name, ggml_type * type) {
             return Status::ok();
         }
     }
-    return Status(StatusCode::kInvalidArgument, std::string("no ggml type is called \"") + name + "\"; try f16, q8_0 or q4_0");
+    return Status(StatusCode::kInvalidArgument,
+                  std::string("no ggml type is called \"") + name + "\"; try f16, q8_0 or q4_0");
 }
 
 Status load_options(const edgemoe_load_params * given, edgemoe::LoadOptions * options) {
@@ -171,7 +185,9 @@ Status give_array(const Value * data, size_t size, Value ** out, size_t * out_si
 
 extern "C" {
 
-const char * edgemoe_version(void) { return EDGEMOE_VERSION; }
+const char * edgemoe_version(void) {
+    return EDGEMOE_VERSION;
+}
 
 void edgemoe_log_set(edgemoe_log_callback callback, void * user_data) {
     // The same signature but for the enum's name.
@@ -185,7 +201,8 @@ void edgemoe_load_params_init(edgemoe_load_params * params) {
     params->flash_attention = EDGEMOE_AUTO;
 }
 
-edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params, edgemoe_model ** model, edgemoe_error * error) {
+edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params, edgemoe_model ** model,
+                          edgemoe_error * error) {
     return guard(error, [&]() -> Status {
         Status status = need(path, "path");
         edgemoe::LoadOptions options;
@@ -258,7 +275,9 @@ edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * para
     });
 }
 
-void edgemoe_description_free(edgemoe_description * description) { delete description; }
+void edgemoe_description_free(edgemoe_description * description) {
+    delete description;
+}
 
 void edgemoe_tokens_free(edgemoe_tokens * tokens) {
     std::free(tokens->data);
@@ -270,31 +289,34 @@ void edgemoe_text_free(edgemoe_text * text) {
     *text = {};
 }
 
-edgemoe_code edgemoe_tokenize(edgemoe_model * model, const char * text, size_t text_size, bool add_special, bool parse_special,
-                              edgemoe_tokens * tokens, edgemoe_error * error) {
+edgemoe_code edgemoe_tokenize(edgemoe_model * model, const char * text, size_t text_size, bool add_special,
+                              bool parse_special, edgemoe_tokens * tokens, edgemoe_error * error) {
     return guard(error, [&]() -> Status {
         const auto result = edgemoe::tokenize(*model->model, text, text_size, add_special, parse_special);
-        return result.is_ok() ? give_array(result.value().data(), result.value().size(), &tokens->data, &tokens->size) : result.status();
+        return result.is_ok() ? give_array(result.value().data(), result.value().size(), &tokens->data, &tokens->size)
+                              : result.status();
     });
 }
 
-edgemoe_code edgemoe_detokenize(edgemoe_model * model, const int32_t * tokens, size_t n_tokens, bool special, edgemoe_text * text,
-                                edgemoe_error * error) {
+edgemoe_code edgemoe_detokenize(edgemoe_model * model, const int32_t * tokens, size_t n_tokens, bool special,
+                                edgemoe_text * text, edgemoe_error * error) {
     return guard(error, [&]() -> Status {
         const auto result = edgemoe::detokenize(*model->model, tokens, n_tokens, special);
-        return result.is_ok() ? give_array(result.value().data(), result.value().size(), &text->data, &text->size) : result.status();
+        return result.is_ok() ? give_array(result.value().data(), result.value().size(), &text->data, &text->size)
+                              : result.status();
     });
 }
 
-edgemoe_code edgemoe_apply_chat_template(edgemoe_model * model, const edgemoe_message * messages, size_t n_messages, bool add_assistant,
-                                         edgemoe_text * text, edgemoe_error * error) {
+edgemoe_code edgemoe_apply_chat_template(edgemoe_model * model, const edgemoe_message * messages, size_t n_messages,
+                                         bool add_assistant, edgemoe_text * text, edgemoe_error * error) {
     return guard(error, [&]() -> Status {
         std::vector<edgemoe::ChatMessage> chat;
         for (size_t i = 0; i < n_messages; i++) {
             chat.push_back({messages[i].role, messages[i].content});
         }
         const auto result = edgemoe::apply_chat_template(*model->model, chat, add_assistant);
-        return result.is_ok() ? give_array(result.value().data(), result.value().size(), &text->data, &text->size) : result.status();
+        return result.is_ok() ? give_array(result.value().data(), result.value().size(), &text->data, &text->size)
+                              : result.status();
     });
 }
 
@@ -305,8 +327,8 @@ edgemoe_code edgemoe_reset(edgemoe_model * model, int32_t sequence, edgemoe_erro
     });
 }
 
-edgemoe_code edgemoe_decode(edgemoe_model * model, const int32_t * tokens, const int32_t * sequences, size_t n_tokens, float * logits,
-                            edgemoe_error * error) {
+edgemoe_code edgemoe_decode(edgemoe_model * model, const int32_t * tokens, const int32_t * sequences, size_t n_tokens,
+                            float * logits, edgemoe_error * error) {
     return guard(error, [&] {
         std::lock_guard<std::mutex> turn(model->turn);
         model->session->begin();
@@ -332,8 +354,9 @@ void edgemoe_generate_params_init(edgemoe_generate_params * params) {
     params->context_shift = defaults.context_shift;
 }
 
-edgemoe_code edgemoe_generate(edgemoe_model * model, const char * prompt, size_t prompt_size, const edgemoe_generate_params * given,
-                              edgemoe_text_callback callback, void * user_data, edgemoe_stop_reason * reason, edgemoe_error * error) {
+edgemoe_code edgemoe_generate(edgemoe_model * model, const char * prompt, size_t prompt_size,
+                              const edgemoe_generate_params * given, edgemoe_text_callback callback, void * user_data,
+                              edgemoe_stop_reason * reason, edgemoe_error * error) {
     return guard(error, [&]() -> Status {
         edgemoe_generate_params params;
         Status status = take_params(given, edgemoe_generate_params_init, &params);
@@ -353,9 +376,10 @@ edgemoe_code edgemoe_generate(edgemoe_model * model, const char * prompt, size_t
         }
         std::lock_guard<std::mutex> turn(model->turn);
         model->session->begin();
-        const auto result = edgemoe::generate(*model->session, std::string(prompt, prompt_size), options, [&](const std::string & text) {
-            return callback == nullptr || callback(text.data(), text.size(), user_data);
-        });
+        const auto result = edgemoe::generate(
+            *model->session, std::string(prompt, prompt_size), options, [&](const std::string & text) {
+                return callback == nullptr || callback(text.data(), text.size(), user_data);
+            });
         if (result.is_ok() && reason != nullptr) {
             *reason = static_cast<edgemoe_stop_reason>(result.value());
         }
@@ -363,7 +387,9 @@ edgemoe_code edgemoe_generate(edgemoe_model * model, const char * prompt, size_t
     });
 }
 
-void edgemoe_cancel(edgemoe_model * model) { model->session->cancel(); }
+void edgemoe_cancel(edgemoe_model * model) {
+    model->session->cancel();
+}
 
 void edgemoe_stats_init(edgemoe_stats * stats) {
     *stats = {};
@@ -379,14 +405,18 @@ edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stat
         record.generated_tokens = measured.generated_tokens;
         record.prompt_seconds = measured.prompt_seconds;
         record.generation_seconds = measured.generation_seconds;
-        record.prompt_tokens_per_second = ratio(static_cast<double>(measured.prompt_tokens), measured.prompt_seconds, 0);
-        record.generation_tokens_per_second = ratio(static_cast<double>(measured.generation_steps), measured.generation_seconds, 0);
+        record.prompt_tokens_per_second =
+            ratio(static_cast<double>(measured.prompt_tokens), measured.prompt_seconds, 0);
+        record.generation_tokens_per_second =
+            ratio(static_cast<double>(measured.generation_steps), measured.generation_seconds, 0);
         record.load_seconds = model->model->load_seconds();
         record.expert_requests = measured.generation.requests;
         record.expert_hits = measured.generation.hits;
-        record.hit_rate = ratio(static_cast<double>(measured.generation.hits), static_cast<double>(measured.generation.requests), 1);
+        record.hit_rate =
+            ratio(static_cast<double>(measured.generation.hits), static_cast<double>(measured.generation.requests), 1);
         record.read_bytes = measured.prompt.read_bytes + measured.generation.read_bytes;
-        record.read_bytes_per_token = ratio(static_cast<double>(measured.generation.read_bytes), static_cast<double>(measured.generation_steps), 0);
+        record.read_bytes_per_token = ratio(static_cast<double>(measured.generation.read_bytes),
+                                            static_cast<double>(measured.generation_steps), 0);
         record.prompt_read_bytes = measured.prompt.read_bytes;
         record.stall_seconds = measured.stall_seconds();
         record.peak_memory_bytes = edgemoe::process_peak_bytes();

@@ -29,7 +29,8 @@ std::string list_types(const GgufSource & source) {
 
 }  // namespace
 
-void describe_source(const GgufSource & source, const MemoryPlan & plan, DescriptionStrings * strings, edgemoe_model_info * info) {
+void describe_source(const GgufSource & source, const MemoryPlan & plan, DescriptionStrings * strings,
+                     edgemoe_model_info * info) {
     const ExpertIndex & experts = source.experts();
     strings->path = source.path();
     strings->architecture = source.architecture();
@@ -47,7 +48,8 @@ void describe_source(const GgufSource & source, const MemoryPlan & plan, Descrip
     info->io_reason = strings->io_reason.c_str();
     info->types = strings->types.c_str();
     info->direct_io = source.direct_io();
-    info->has_tokenizer = !source.text("tokenizer.ggml.model").empty() && source.text("tokenizer.ggml.model") != "none" &&
+    info->has_tokenizer = !source.text("tokenizer.ggml.model").empty() &&
+                          source.text("tokenizer.ggml.model") != "none" &&
                           source.text("tokenizer.ggml.model") != "no_vocab";
     info->has_chat_template = !source.text("tokenizer.chat_template").empty();
     info->n_layers = static_cast<int32_t>(source.architecture_integer("block_count", 0));
@@ -58,8 +60,8 @@ void describe_source(const GgufSource & source, const MemoryPlan & plan, Descrip
     }
     info->n_experts_used = experts.empty() ? 0 : experts.n_experts_used();
     const int64_t tokens = gguf_find_key(source.metadata(), "tokenizer.ggml.tokens");
-    info->n_vocab = static_cast<int32_t>(
-        tokens >= 0 ? static_cast<int64_t>(gguf_get_arr_n(source.metadata(), tokens)) : source.architecture_integer("vocab_size", 0));
+    info->n_vocab = static_cast<int32_t>(tokens >= 0 ? static_cast<int64_t>(gguf_get_arr_n(source.metadata(), tokens))
+                                                     : source.architecture_integer("vocab_size", 0));
     info->n_ctx = 0;
     info->n_ctx_train = plan.n_ctx_train;
     info->n_threads = 0;

@@ -13,7 +13,8 @@ struct DescriptionStrings {
     std::string path, architecture, name, mode, io, io_reason, types;
 };
 
-void describe_source(const GgufSource & source, const MemoryPlan & plan, DescriptionStrings * strings, edgemoe_model_info * info);
+void describe_source(const GgufSource & source, const MemoryPlan & plan, DescriptionStrings * strings,
+                     edgemoe_model_info * info);
 void describe_model(const Model & model, int32_t n_ctx, DescriptionStrings * strings, edgemoe_model_info * info);
 
 }  // namespace edgemoe

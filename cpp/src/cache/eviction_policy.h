@@ -11,7 +11,8 @@
 
 namespace edgemoe {
 
-// Time as policies see it. A step is one llama_decode of one ubatch (one token in decode); layers run in rising order inside it.
+// Time as policies see it. A step is one llama_decode of one ubatch (one token in decode); layers run in rising order
+// inside it.
 struct PolicyTime {
     int64_t step = 0;
     int32_t layer = 0;
@@ -46,8 +47,8 @@ struct PolicyShape {
     int32_t n_experts = 0;  // most experts of any layer
 };
 
-// "lru", "lfu", "decayed-frequency", "frequency-distance" (the EdgeMoE paper's) and "default" (docs/cache.md says which and why).
-// nullptr for an unknown name.
+// "lru", "lfu", "decayed-frequency", "frequency-distance" (the EdgeMoE paper's) and "default" (docs/cache.md says which
+// and why). nullptr for an unknown name.
 std::unique_ptr<EvictionPolicy> make_eviction_policy(const std::string & name, PolicyShape shape);
 std::vector<std::string> eviction_policy_names();
 

@@ -1,10 +1,9 @@
 // Which experts have a place in the arena, and where. Bookkeeping only: no memory, no I/O, no threads.
 //
 // The arena is a range of `budget_bytes` bytes. A slot is a part of it that belongs to one expert; slots have different
-// sizes. Free space is found by best fit and freed neighbours are merged. A pinned slot is never a victim and never moves.
-// Invariants (check_invariants): slots and free ranges tile the arena without overlap; slots' bytes plus free bytes equal the
-// budget; every slot is known to the policy.
-// Not thread-safe: guarded by the store's mutex.
+// sizes. Free space is found by best fit and freed neighbours are merged. A pinned slot is never a victim and never
+// moves. Invariants (check_invariants): slots and free ranges tile the arena without overlap; slots' bytes plus free
+// bytes equal the budget; every slot is known to the policy. Not thread-safe: guarded by the store's mutex.
 #pragma once
 
 #include "base/expert_id.h"
@@ -38,8 +37,8 @@ public:
     void record_use(ExpertId id, PolicyTime now);
 
     // Gives `id` a slot of `bytes` bytes, evicting unpinned experts as the policy says; those are appended to *evicted.
-    // Returns false, with what was evicted up to then in *evicted, when the pinned slots leave no room. The new slot is not pinned.
-    // REQUIRES: !contains(id), bytes > 0.
+    // Returns false, with what was evicted up to then in *evicted, when the pinned slots leave no room. The new slot is
+    // not pinned. REQUIRES: !contains(id), bytes > 0.
     [[nodiscard]] bool insert(ExpertId id, uint64_t bytes, PolicyTime now, std::vector<ExpertId> * evicted);
 
     // Gives up the slot (a failed read, a shrinking budget). REQUIRES: contains(id), not pinned.
@@ -72,8 +71,8 @@ private:
     uint64_t used_bytes_ = 0;
     std::unique_ptr<EvictionPolicy> policy_;
     std::unordered_map<ExpertId, Slot, ExpertIdHash> slots_;
-    std::map<uint64_t, uint64_t> free_by_offset_;              // offset -> bytes
-    std::set<std::pair<uint64_t, uint64_t>> free_by_size_;     // (bytes, offset)
+    std::map<uint64_t, uint64_t> free_by_offset_;           // offset -> bytes
+    std::set<std::pair<uint64_t, uint64_t>> free_by_size_;  // (bytes, offset)
 };
 
 }  // namespace edgemoe

@@ -45,9 +45,13 @@ private:
 };
 
 using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
-StreamStats store_stats(const Model & model) { return model.store() != nullptr ? model.store()->stats() : StreamStats(); }
+StreamStats store_stats(const Model & model) {
+    return model.store() != nullptr ? model.store()->stats() : StreamStats();
+}
 
 }  // namespace
 
@@ -64,11 +68,13 @@ Result<StopReason> generate(Session & session, const std::string & prompt, const
         tokens.push_back(llama_vocab_bos(model.vocab()));
     }
     if (tokens.empty()) {
-        return Status(StatusCode::kInvalidArgument, "the prompt is empty, and the model has no beginning-of-text token to start from");
+        return Status(StatusCode::kInvalidArgument,
+                      "the prompt is empty, and the model has no beginning-of-text token to start from");
     }
     if (tokens.size() > static_cast<size_t>(session.n_ctx())) {
-        return Status(StatusCode::kInvalidArgument, "the prompt has " + std::to_string(tokens.size()) + " tokens, the context " +
-                                                        std::to_string(session.n_ctx()) + "; load the model with a larger n_ctx");
+        return Status(StatusCode::kInvalidArgument, "the prompt has " + std::to_string(tokens.size()) +
+                                                        " tokens, the context " + std::to_string(session.n_ctx()) +
+                                                        "; load the model with a larger n_ctx");
     }
     Status status = session.reset(0);
     if (!status.is_ok()) {

@@ -23,8 +23,9 @@ struct GenerateOptions {
 
 enum class StopReason { kLength = 0, kEnd = 1, kText = 2, kContext = 3, kCancelled = 4 };
 
-// Resets sequence 0, evaluates the prompt and generates; `on_text` gets complete UTF-8 characters and stops it by returning false. Cancelling (also
-// by Session::cancel) is a reason, not an error. Leaves the statistics in the session.
+// Resets sequence 0, evaluates the prompt and generates; `on_text` gets complete UTF-8 characters and stops it by
+// returning false. Cancelling (also by Session::cancel) is a reason, not an error. Leaves the statistics in the
+// session.
 Result<StopReason> generate(Session & session, const std::string & prompt, const GenerateOptions & options,
                             const std::function<bool(const std::string &)> & on_text);
 

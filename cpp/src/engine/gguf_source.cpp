@@ -25,7 +25,9 @@ std::string expert_tensor(int32_t layer, Projection projection) {
 
 }  // namespace
 
-void GgufSource::GgmlDeleter::operator()(ggml_context * context) const { ggml_free(context); }
+void GgufSource::GgmlDeleter::operator()(ggml_context * context) const {
+    ggml_free(context);
+}
 
 GgufSource::~GgufSource() = default;
 
@@ -39,11 +41,13 @@ Result<std::unique_ptr<GgufSource>> GgufSource::open(const std::string & path, b
     const int64_t n_splits = source->integer("split.count", 1);
     if (n_splits > 1) {
         if (source->integer("split.no", 0) != 0) {
-            return Status(StatusCode::kFormat, path + ": is split " + std::to_string(source->integer("split.no", 0) + 1) + " of " +
+            return Status(StatusCode::kFormat, path + ": is split " +
+                                                   std::to_string(source->integer("split.no", 0) + 1) + " of " +
                                                    std::to_string(n_splits) + "; give the first one");
         }
         char prefix[4096] = {};
-        if (n_splits > 100000 || llama_split_prefix(prefix, sizeof(prefix), path.c_str(), 0, static_cast<int>(n_splits)) <= 0) {
+        if (n_splits > 100000 ||
+            llama_split_prefix(prefix, sizeof(prefix), path.c_str(), 0, static_cast<int>(n_splits)) <= 0) {
             return Status(StatusCode::kFormat, path + ": the first of " + std::to_string(n_splits) +
                                                    " splits must be named NAME-00001-of-0000N.gguf");
         }
@@ -52,7 +56,8 @@ Result<std::unique_ptr<GgufSource>> GgufSource::open(const std::string & path, b
             llama_split_path(name, sizeof(name), prefix, i, static_cast<int>(n_splits));
             status = source->read_header(name, want_direct);
             if (!status.is_ok()) {
-                return Status(status.code(), status.message() + " (split " + std::to_string(i + 1) + " of " + std::to_string(n_splits) + ")");
+                return Status(status.code(), status.message() + " (split " + std::to_string(i + 1) + " of " +
+                                                 std::to_string(n_splits) + ")");
             }
         }
     }
@@ -76,7 +81,8 @@ Status GgufSource::read_header(const std::string & path, bool want_direct) {
     }
     char magic[4] = {};
     if (file.value()->size_bytes() < 24) {
-        return Status(StatusCode::kFormat, path + ": truncated: " + std::to_string(file.value()->size_bytes()) + " bytes are no GGUF file");
+        return Status(StatusCode::kFormat,
+                      path + ": truncated: " + std::to_string(file.value()->size_bytes()) + " bytes are no GGUF file");
     }
     Status status = file.value()->read(0, sizeof(magic), magic);
     if (!status.is_ok()) {
@@ -94,7 +100,8 @@ Status GgufSource::read_header(const std::string & path, bool want_direct) {
     file.value()->drop_page_cache();
     if (header.gguf == nullptr) {
         const std::string reason = errors.first();
-        return Status(StatusCode::kFormat, path + ": damaged or truncated header" + (reason.empty() ? "" : ": " + reason));
+        return Status(StatusCode::kFormat,
+                      path + ": damaged or truncated header" + (reason.empty() ? "" : ": " + reason));
     }
     const auto file_number = static_cast<uint32_t>(files_.size());
     const uint64_t data_offset = gguf_get_data_offset(header.gguf.get());
@@ -107,8 +114,9 @@ Status GgufSource::read_header(const std::string & path, bool want_direct) {
         uint64_t end = 0;
         if (!checked_add(data_offset, gguf_get_tensor_offset(header.gguf.get(), i), &tensor.offset) ||
             !checked_add(tensor.offset, tensor.bytes, &end) || end > file.value()->size_bytes()) {
-            return Status(StatusCode::kFormat, path + ": truncated: tensor " + tensor.name + " at offset " + std::to_string(tensor.offset) +
-                                                   " needs " + std::to_string(tensor.bytes) + " bytes, the file ends at " +
+            return Status(StatusCode::kFormat, path + ": truncated: tensor " + tensor.name + " at offset " +
+                                                   std::to_string(tensor.offset) + " needs " +
+                                                   std::to_string(tensor.bytes) + " bytes, the file ends at " +
                                                    std::to_string(file.value()->size_bytes()) + "; download it again");
         }
         shapes_.push_back(ggml_get_tensor(shapes, tensor.name.c_str()));
@@ -123,7 +131,8 @@ Status GgufSource::find_experts() {
     if (architecture().empty()) {
         return Status(StatusCode::kFormat, path_ + ": general.architecture is missing: not a model");
     }
-    if (architecture_integer("block_count", 0) > kMostLayers || architecture_integer("expert_count", 0) > kMostExperts) {
+    if (architecture_integer("block_count", 0) > kMostLayers ||
+        architecture_integer("expert_count", 0) > kMostExperts) {
         return Status(StatusCode::kFormat, path_ + ": absurd block_count or expert_count in the header");
     }
     std::map<int32_t, ExpertLayer> layers;
@@ -138,7 +147,8 @@ Status GgufSource::find_experts() {
         }
         const ggml_tensor * shape = shapes_[i];
         const int64_t n_experts = shape->ne[2];
-        if (layer >= kMostLayers || n_experts < 1 || n_experts > kMostExperts || shape->ne[3] != 1 || tensor.bytes == 0) {
+        if (layer >= kMostLayers || n_experts < 1 || n_experts > kMostExperts || shape->ne[3] != 1 ||
+            tensor.bytes == 0) {
             return Status(StatusCode::kFormat, path_ + ": tensor " + tensor.name + " has an impossible shape");
         }
         ExpertLayer & experts = layers[layer];
@@ -147,7 +157,8 @@ Status GgufSource::find_experts() {
             experts.experts.resize(static_cast<size_t>(n_experts));
         } else if (experts.experts.size() != static_cast<size_t>(n_experts)) {
             return Status(StatusCode::kFormat, path_ + ": tensor " + tensor.name + " has " + std::to_string(n_experts) +
-                                                   " experts, the layer's others have " + std::to_string(experts.experts.size()));
+                                                   " experts, the layer's others have " +
+                                                   std::to_string(experts.experts.size()));
         }
         const uint64_t bytes = tensor.bytes / static_cast<uint64_t>(n_experts);
         for (int64_t expert = 0; expert < n_experts; expert++) {
@@ -171,7 +182,8 @@ Status GgufSource::find_experts() {
         for (Projection needed : {Projection::kGate, Projection::kUp, Projection::kDown}) {
             const bool optional = needed != Projection::kDown && (fused || in_model.count(needed) == 0);
             if (!optional && has.count(needed) == 0) {
-                return Status(StatusCode::kFormat, path_ + ": tensor " + expert_tensor(number, needed) + " is missing; download the file again");
+                return Status(StatusCode::kFormat, path_ + ": tensor " + expert_tensor(number, needed) +
+                                                       " is missing; download the file again");
             }
         }
         ordered.push_back(std::move(layer));
@@ -197,7 +209,9 @@ uint64_t GgufSource::hot_bytes() const {
     return bytes;
 }
 
-bool GgufSource::direct_io() const { return direct_refusal().empty(); }
+bool GgufSource::direct_io() const {
+    return direct_refusal().empty();
+}
 
 std::string GgufSource::direct_refusal() const {
     for (const auto & file : files_) {
@@ -220,15 +234,24 @@ int64_t GgufSource::integer(const std::string & key, int64_t fallback) const {
         return fallback;
     }
     switch (gguf_get_kv_type(gguf, id)) {
-        case GGUF_TYPE_UINT8: return gguf_get_val_u8(gguf, id);
-        case GGUF_TYPE_INT8: return gguf_get_val_i8(gguf, id);
-        case GGUF_TYPE_UINT16: return gguf_get_val_u16(gguf, id);
-        case GGUF_TYPE_INT16: return gguf_get_val_i16(gguf, id);
-        case GGUF_TYPE_UINT32: return gguf_get_val_u32(gguf, id);
-        case GGUF_TYPE_INT32: return gguf_get_val_i32(gguf, id);
-        case GGUF_TYPE_UINT64: return static_cast<int64_t>(gguf_get_val_u64(gguf, id));
-        case GGUF_TYPE_INT64: return gguf_get_val_i64(gguf, id);
-        default: return fallback;
+        case GGUF_TYPE_UINT8:
+            return gguf_get_val_u8(gguf, id);
+        case GGUF_TYPE_INT8:
+            return gguf_get_val_i8(gguf, id);
+        case GGUF_TYPE_UINT16:
+            return gguf_get_val_u16(gguf, id);
+        case GGUF_TYPE_INT16:
+            return gguf_get_val_i16(gguf, id);
+        case GGUF_TYPE_UINT32:
+            return gguf_get_val_u32(gguf, id);
+        case GGUF_TYPE_INT32:
+            return gguf_get_val_i32(gguf, id);
+        case GGUF_TYPE_UINT64:
+            return static_cast<int64_t>(gguf_get_val_u64(gguf, id));
+        case GGUF_TYPE_INT64:
+            return gguf_get_val_i64(gguf, id);
+        default:
+            return fallback;
     }
 }
 

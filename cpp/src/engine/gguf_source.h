@@ -36,8 +36,8 @@ public:
     const std::vector<Tensor> & tensors() const { return tensors_; }
     const ExpertIndex & experts() const { return experts_; }
     uint64_t file_bytes() const;
-    uint64_t hot_bytes() const;     // tensors that are not streamed
-    bool direct_io() const;         // every file is read directly
+    uint64_t hot_bytes() const;  // tensors that are not streamed
+    bool direct_io() const;      // every file is read directly
     std::string direct_refusal() const;
 
     // Metadata. Integers of any GGUF integer type; the fallback where the key is absent or of another kind.

@@ -18,7 +18,7 @@ struct LoadOptions {
     uint32_t n_batch = 0;             // tokens; 0: n_ctx
     uint32_t n_ubatch = 512;          // tokens
     uint32_t n_sequences = 1;
-    int32_t n_threads = 0;            // 0: the cores that this process may use
+    int32_t n_threads = 0;  // 0: the cores that this process may use
     bool streaming = true;
     Toggle direct_io = Toggle::kAuto;
     Toggle flash_attention = Toggle::kAuto;

@@ -15,10 +15,14 @@ thread_local ErrorCapture * innermost_capture = nullptr;
 
 LogLevel level_of(ggml_log_level level) {
     switch (level) {
-        case GGML_LOG_LEVEL_ERROR: return LogLevel::kError;
-        case GGML_LOG_LEVEL_WARN: return LogLevel::kWarn;
-        case GGML_LOG_LEVEL_INFO: return LogLevel::kInfo;
-        default: return LogLevel::kDebug;
+        case GGML_LOG_LEVEL_ERROR:
+            return LogLevel::kError;
+        case GGML_LOG_LEVEL_WARN:
+            return LogLevel::kWarn;
+        case GGML_LOG_LEVEL_INFO:
+            return LogLevel::kInfo;
+        default:
+            return LogLevel::kDebug;
     }
 }
 
@@ -55,8 +59,12 @@ void initialize_log() {
     std::call_once(once, [] { llama_log_set(receive, nullptr); });
 }
 
-ErrorCapture::ErrorCapture() : outer_(innermost_capture) { innermost_capture = this; }
-ErrorCapture::~ErrorCapture() { innermost_capture = outer_; }
+ErrorCapture::ErrorCapture() : outer_(innermost_capture) {
+    innermost_capture = this;
+}
+ErrorCapture::~ErrorCapture() {
+    innermost_capture = outer_;
+}
 
 std::string ErrorCapture::first() const {
     std::string line = text_.substr(0, text_.find('\n'));

@@ -1,4 +1,5 @@
-// The log of llama.cpp, ggml and this library, given to one callback; and the errors that llama.cpp only logs, caught for messages.
+// The log of llama.cpp, ggml and this library, given to one callback; and the errors that llama.cpp only logs, caught
+// for messages.
 #pragma once
 
 #include <string>

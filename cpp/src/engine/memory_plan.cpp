@@ -38,7 +38,9 @@ uint64_t top_k_slots(const ExpertLayer & layer, int32_t k) {
 
 }  // namespace
 
-std::string mebibytes(uint64_t bytes) { return std::to_string((bytes + kMiB - 1) / kMiB) + " MiB"; }
+std::string mebibytes(uint64_t bytes) {
+    return std::to_string((bytes + kMiB - 1) / kMiB) + " MiB";
+}
 
 int32_t thread_count(const LoadOptions & options) {
     if (options.n_threads > 0) {
@@ -107,8 +109,8 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
     const int32_t n_threads = thread_count(options);
     LlamaContext context(llama_init_from_model(model.get(), context_params(options, n_ctx, n_threads)));
     if (context == nullptr) {
-        return Status(StatusCode::kUnsupported, source.path() + ": llama.cpp cannot make a context of " + std::to_string(n_ctx) +
-                                                    " tokens: " + errors.first());
+        return Status(StatusCode::kUnsupported, source.path() + ": llama.cpp cannot make a context of " +
+                                                    std::to_string(n_ctx) + " tokens: " + errors.first());
     }
     plan.n_ctx = static_cast<int32_t>(llama_n_ctx(context.get()));
     for (const auto & [buffer_type, bytes] : llama_get_memory_breakdown(context.get())) {
@@ -135,7 +137,8 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
     return plan;
 }
 
-Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions & options, const std::string & path, uint64_t * ceiling_bytes) {
+Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions & options, const std::string & path,
+                                    uint64_t * ceiling_bytes) {
     *ceiling_bytes = 0;
     if (options.expert_cache_bytes != 0) {
         return std::min(options.expert_cache_bytes, std::max(plan.expert_bytes, plan.least_cache_bytes));
@@ -148,11 +151,13 @@ Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions &
     *ceiling_bytes = ceiling;
     if (ceiling < plan.least_bytes()) {
         return Status(StatusCode::kOutOfBudget,
-                      path + ": does not run in " + mebibytes(ceiling) + "; the least is " + mebibytes(plan.least_bytes()) + " (" +
-                          mebibytes(plan.process_bytes) + " this process, " + mebibytes(plan.hot_bytes) + " hot weights, " +
-                          mebibytes(plan.kv_cache_bytes) + " KV cache for " + std::to_string(plan.n_ctx) + " tokens, " +
+                      path + ": does not run in " + mebibytes(ceiling) + "; the least is " +
+                          mebibytes(plan.least_bytes()) + " (" + mebibytes(plan.process_bytes) + " this process, " +
+                          mebibytes(plan.hot_bytes) + " hot weights, " + mebibytes(plan.kv_cache_bytes) +
+                          " KV cache for " + std::to_string(plan.n_ctx) + " tokens, " +
                           mebibytes(plan.compute_bytes + plan.io_bytes + plan.reserve_bytes) + " buffers, " +
-                          mebibytes(plan.least_cache_bytes) + " experts of one token and layer); give it more memory, or a smaller n_ctx or n_ubatch");
+                          mebibytes(plan.least_cache_bytes) +
+                          " experts of one token and layer); give it more memory, or a smaller n_ctx or n_ubatch");
     }
     return std::min(ceiling - plan.fixed_bytes(), plan.expert_bytes);
 }

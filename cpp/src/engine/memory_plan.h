@@ -13,19 +13,21 @@
 namespace edgemoe {
 
 struct MemoryPlan {
-    uint64_t process_bytes = 0;   // resident before loading: the program, Python, other models
-    uint64_t hot_bytes = 0;       // weights in memory
+    uint64_t process_bytes = 0;  // resident before loading: the program, Python, other models
+    uint64_t hot_bytes = 0;      // weights in memory
     uint64_t kv_cache_bytes = 0;
-    uint64_t compute_bytes = 0;   // llama.cpp's compute and output buffers, and our scratch memory
-    uint64_t io_bytes = 0;        // read buffers
-    uint64_t reserve_bytes = 0;   // tokenizer, graphs, the allocator's losses
-    uint64_t expert_bytes = 0;    // slots of all experts
+    uint64_t compute_bytes = 0;       // llama.cpp's compute and output buffers, and our scratch memory
+    uint64_t io_bytes = 0;            // read buffers
+    uint64_t reserve_bytes = 0;       // tokenizer, graphs, the allocator's losses
+    uint64_t expert_bytes = 0;        // slots of all experts
     uint64_t least_cache_bytes = 0;   // top-k experts of one layer
     uint64_t useful_cache_bytes = 0;  // top-k experts of every layer
     int32_t n_ctx = 0;
     int32_t n_ctx_train = 0;
 
-    uint64_t fixed_bytes() const { return process_bytes + hot_bytes + kv_cache_bytes + compute_bytes + io_bytes + reserve_bytes; }
+    uint64_t fixed_bytes() const {
+        return process_bytes + hot_bytes + kv_cache_bytes + compute_bytes + io_bytes + reserve_bytes;
+    }
     uint64_t least_bytes() const { return fixed_bytes() + least_cache_bytes; }
     uint64_t useful_bytes() const { return fixed_bytes() + useful_cache_bytes; }
 };
@@ -36,13 +38,14 @@ llama_context_params context_params(const LoadOptions & options, uint32_t n_ctx,
 uint32_t context_size(const LoadOptions & options, int64_t n_ctx_train);
 int32_t thread_count(const LoadOptions & options);
 
-// Lets llama.cpp lay out model and context without allocating them, and adds up. Fails as loading would: a file that llama.cpp
-// refuses is refused here. `type`: where the expert tensors go.
+// Lets llama.cpp lay out model and context without allocating them, and adds up. Fails as loading would: a file that
+// llama.cpp refuses is refused here. `type`: where the expert tensors go.
 Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, ExpertBufferType & type);
 
-// Bytes for the expert cache under options.memory_bytes (or what is available): at most all experts. kOutOfBudget, naming the least that works.
-// *ceiling_bytes: the figure in force.
-Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions & options, const std::string & path, uint64_t * ceiling_bytes);
+// Bytes for the expert cache under options.memory_bytes (or what is available): at most all experts. kOutOfBudget,
+// naming the least that works. *ceiling_bytes: the figure in force.
+Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions & options, const std::string & path,
+                                    uint64_t * ceiling_bytes);
 
 // "1234 MiB", rounded up.
 std::string mebibytes(uint64_t bytes);

@@ -51,7 +51,8 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     model->plan_ = description.value().plan;
     model->n_threads_ = thread_count(options);
     if (options.direct_io == Toggle::kOn && !model->source_->direct_io()) {
-        return Status(StatusCode::kUnsupported, path + ": direct I/O was asked for, but " + model->source_->direct_refusal());
+        return Status(StatusCode::kUnsupported,
+                      path + ": direct I/O was asked for, but " + model->source_->direct_refusal());
     }
     ggml_threadpool_params threads = ggml_threadpool_params_default(model->n_threads_);
     model->threads_.reset(ggml_threadpool_new(&threads));
@@ -98,7 +99,8 @@ Status Model::make_store(uint64_t cache_bytes) {
         for (const std::string & name : eviction_policy_names()) {
             names += (names.empty() ? "" : ", ") + name;
         }
-        return Status(StatusCode::kInvalidArgument, "no eviction policy is called \"" + options_.eviction + "\"; there are " + names);
+        return Status(StatusCode::kInvalidArgument,
+                      "no eviction policy is called \"" + options_.eviction + "\"; there are " + names);
     }
     options.reader = std::move(reader.value().reader);
     options.n_staging = kStagingBuffers;

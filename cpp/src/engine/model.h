@@ -18,7 +18,8 @@ namespace edgemoe {
 // Immutable after load(), but for the store behind it; sessions compute with it one at a time.
 class Model {
 public:
-    // kNotFound, kIo, kFormat, kOutOfBudget, kCancelled (progress said stop), kUnsupported; the message says which file and what to do.
+    // kNotFound, kIo, kFormat, kOutOfBudget, kCancelled (progress said stop), kUnsupported; the message says which file
+    // and what to do.
     static Result<std::unique_ptr<Model>> load(const std::string & path, const LoadOptions & options);
     ~Model();
 

@@ -44,7 +44,8 @@ uint64_t stat_field(const std::string & path, const std::string & name) {
 }
 
 // What one cgroup leaves; page cache that can be dropped counts as free.
-uint64_t left_in(const std::string & folder, const char * limit_file, const char * usage_file, const char * cache_field) {
+uint64_t left_in(const std::string & folder, const char * limit_file, const char * usage_file,
+                 const char * cache_field) {
     const uint64_t limit = read_number(folder + "/" + limit_file, kUnlimited);
     if (limit > (uint64_t{1} << 60)) {
         return kUnlimited;
@@ -73,8 +74,9 @@ uint64_t left_in_cgroups() {
         const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
         while (true) {
             const std::string folder = root + (path == "/" ? "" : path);
-            left = std::min(left, v2 ? left_in(folder, "memory.max", "memory.current", "inactive_file")
-                                     : left_in(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"));
+            left = std::min(
+                left, v2 ? left_in(folder, "memory.max", "memory.current", "inactive_file")
+                         : left_in(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"));
             if (path.empty() || path == "/") {
                 break;
             }
@@ -86,8 +88,12 @@ uint64_t left_in_cgroups() {
 
 }  // namespace
 
-uint64_t process_resident_bytes() { return proc_field_bytes("/proc/self/status", "VmRSS"); }
-uint64_t process_peak_bytes() { return proc_field_bytes("/proc/self/status", "VmHWM"); }
+uint64_t process_resident_bytes() {
+    return proc_field_bytes("/proc/self/status", "VmRSS");
+}
+uint64_t process_peak_bytes() {
+    return proc_field_bytes("/proc/self/status", "VmHWM");
+}
 
 uint64_t available_memory_bytes() {
     return std::min(proc_field_bytes("/proc/meminfo", "MemAvailable"), left_in_cgroups());

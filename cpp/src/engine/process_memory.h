@@ -8,7 +8,8 @@ namespace edgemoe {
 uint64_t process_resident_bytes();
 uint64_t process_peak_bytes();  // most that was resident so far
 
-// What may still be allocated: the smaller of MemAvailable and what the memory cgroups (v1 and v2, all ancestors) leave.
+// What may still be allocated: the smaller of MemAvailable and what the memory cgroups (v1 and v2, all ancestors)
+// leave.
 uint64_t available_memory_bytes();
 
 }  // namespace edgemoe

@@ -34,12 +34,15 @@ int32_t choose(const llama_model & model, int32_t given, llama_model_meta_key ke
 
 LlamaSampler make_sampler(const llama_model & model, const SamplingOptions & options) {
     const SamplingOptions & standard = kLibraryDefaults;
-    const float temperature = choose(model, options.temperature, LLAMA_MODEL_META_KEY_SAMPLING_TEMP, standard.temperature);
+    const float temperature =
+        choose(model, options.temperature, LLAMA_MODEL_META_KEY_SAMPLING_TEMP, standard.temperature);
     const int32_t top_k = choose(model, options.top_k, LLAMA_MODEL_META_KEY_SAMPLING_TOP_K, standard.top_k);
     const float top_p = choose(model, options.top_p, LLAMA_MODEL_META_KEY_SAMPLING_TOP_P, standard.top_p);
     const float min_p = choose(model, options.min_p, LLAMA_MODEL_META_KEY_SAMPLING_MIN_P, standard.min_p);
-    const float penalty = choose(model, options.repeat_penalty, LLAMA_MODEL_META_KEY_SAMPLING_PENALTY_REPEAT, standard.repeat_penalty);
-    const int32_t last_n = choose(model, options.repeat_last_n, LLAMA_MODEL_META_KEY_SAMPLING_PENALTY_LAST_N, standard.repeat_last_n);
+    const float penalty =
+        choose(model, options.repeat_penalty, LLAMA_MODEL_META_KEY_SAMPLING_PENALTY_REPEAT, standard.repeat_penalty);
+    const int32_t last_n =
+        choose(model, options.repeat_last_n, LLAMA_MODEL_META_KEY_SAMPLING_PENALTY_LAST_N, standard.repeat_last_n);
 
     const int32_t n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(&model));
     llama_sampler * chain = llama_sampler_chain_init(llama_sampler_chain_default_params());

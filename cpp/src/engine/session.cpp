@@ -12,7 +12,9 @@ namespace edgemoe {
 
 namespace {
 
-bool is_cancelled(void * session) { return static_cast<Session *>(session)->cancelled(); }
+bool is_cancelled(void * session) {
+    return static_cast<Session *>(session)->cancelled();
+}
 
 class Batch {
 public:
@@ -56,7 +58,8 @@ Result<std::unique_ptr<Session>> Session::create(Model & model) {
     ErrorCapture errors;
     session->context_.reset(llama_init_from_model(model.handle(), params));
     if (session->context_ == nullptr) {
-        return Status(StatusCode::kUnsupported, model.source().path() + ": llama.cpp cannot make a context: " + errors.first());
+        return Status(StatusCode::kUnsupported,
+                      model.source().path() + ": llama.cpp cannot make a context: " + errors.first());
     }
     llama_attach_threadpool(session->context_.get(), model.threads(), nullptr);
     return session;
@@ -67,7 +70,8 @@ Session::~Session() = default;
 Status Session::reset(int32_t sequence) {
     llama_memory_t memory = llama_get_memory(context_.get());
     if (sequence >= n_sequences()) {
-        return Status(StatusCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " of " + std::to_string(n_sequences()) +
+        return Status(StatusCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " of " +
+                                                        std::to_string(n_sequences()) +
                                                         ": load the model with more n_sequences");
     }
     if (memory == nullptr) {
@@ -97,12 +101,14 @@ Status Session::evaluate(const int32_t * tokens, const int32_t * sequences, size
     for (size_t i = 0; i < n_tokens; i++) {
         const int32_t sequence = sequences != nullptr ? sequences[i] : 0;
         if (sequence < 0 || sequence >= n_sequences()) {
-            return Status(StatusCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " of " + std::to_string(n_sequences()) +
+            return Status(StatusCode::kInvalidArgument, "sequence " + std::to_string(sequence) + " of " +
+                                                            std::to_string(n_sequences()) +
                                                             ": load the model with more n_sequences");
         }
         if (tokens[i] < 0 || tokens[i] >= n_vocab) {
-            return Status(StatusCode::kInvalidArgument,
-                          "token " + std::to_string(tokens[i]) + " is not in the vocabulary of " + std::to_string(n_vocab) + " tokens");
+            return Status(StatusCode::kInvalidArgument, "token " + std::to_string(tokens[i]) +
+                                                            " is not in the vocabulary of " + std::to_string(n_vocab) +
+                                                            " tokens");
         }
         const auto position = next_position.emplace(sequence, n_past(sequence)).first;
         batch.add(tokens[i], position->second++, sequence, all_logits || last[sequence] == i);
@@ -113,7 +119,8 @@ Status Session::evaluate(const int32_t * tokens, const int32_t * sequences, size
         total += position != next_position.end() ? position->second : n_past(sequence);
     }
     if (total > n_ctx()) {
-        return Status(StatusCode::kInvalidArgument, std::to_string(total) + " tokens do not fit the context of " + std::to_string(n_ctx()) +
+        return Status(StatusCode::kInvalidArgument, std::to_string(total) + " tokens do not fit the context of " +
+                                                        std::to_string(n_ctx()) +
                                                         " tokens; load the model with a larger n_ctx");
     }
 
@@ -141,12 +148,14 @@ Status Session::evaluate(const int32_t * tokens, const int32_t * sequences, size
     if (cancelled()) {
         return Status(StatusCode::kCancelled, "cancelled");
     }
-    return Status(StatusCode::kInternal, "llama.cpp cannot evaluate the tokens (" + std::to_string(result) + "): " + errors.first());
+    return Status(StatusCode::kInternal,
+                  "llama.cpp cannot evaluate the tokens (" + std::to_string(result) + "): " + errors.first());
 }
 
 Status Session::decode(const int32_t * tokens, const int32_t * sequences, size_t n_tokens, float * logits) {
     if (n_tokens > static_cast<size_t>(n_batch())) {
-        return Status(StatusCode::kInvalidArgument, std::to_string(n_tokens) + " tokens are more than n_batch (" + std::to_string(n_batch()) + ")");
+        return Status(StatusCode::kInvalidArgument,
+                      std::to_string(n_tokens) + " tokens are more than n_batch (" + std::to_string(n_batch()) + ")");
     }
     if (n_tokens == 0) {
         return Status::ok();
@@ -160,7 +169,8 @@ Status Session::decode(const int32_t * tokens, const int32_t * sequences, size_t
     if (logits != nullptr) {
         const auto n_vocab = static_cast<size_t>(llama_vocab_n_tokens(model_.vocab()));
         for (size_t i = 0; i < n_tokens; i++) {
-            std::memcpy(logits + i * n_vocab, llama_get_logits_ith(context_.get(), static_cast<int32_t>(i)), n_vocab * sizeof(float));
+            std::memcpy(logits + i * n_vocab, llama_get_logits_ith(context_.get(), static_cast<int32_t>(i)),
+                        n_vocab * sizeof(float));
         }
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

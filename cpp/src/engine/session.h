@@ -35,14 +35,15 @@ public:
     Status reset(int32_t sequence);
 
     // Appends and evaluates `n_tokens` tokens (at most n_batch). `sequences`: one number per token, nullptr: all 0.
-    // `logits`: nullptr, or [n_tokens, n_vocab] floats. A failed call leaves the sequences as before it where llama.cpp can
-    // take tokens back, otherwise (recurrent models) the sequences it touched are empty.
+    // `logits`: nullptr, or [n_tokens, n_vocab] floats. A failed call leaves the sequences as before it where llama.cpp
+    // can take tokens back, otherwise (recurrent models) the sequences it touched are empty.
     Status decode(const int32_t * tokens, const int32_t * sequences, size_t n_tokens, float * logits);
 
     // As decode() of sequence 0, of any length, in parts of n_batch; afterwards last_logits() is the last token's.
     Status append(const int32_t * tokens, size_t n_tokens);
 
-    // When the context is full: drops the older half behind the first `n_keep` tokens of sequence 0. kUnsupported if the model cannot.
+    // When the context is full: drops the older half behind the first `n_keep` tokens of sequence 0. kUnsupported if
+    // the model cannot.
     Status shift_context(int32_t n_keep);
 
     int32_t n_past(int32_t sequence) const;

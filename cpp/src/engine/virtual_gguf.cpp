@@ -13,7 +13,8 @@ namespace edgemoe {
 
 namespace {
 
-// Tensors lie at multiples of the C library's buffer: it rounds a seek down to one, and must not land in another tensor.
+// Tensors lie at multiples of the C library's buffer: it rounds a seek down to one, and must not land in another
+// tensor.
 constexpr uint32_t kBufferBytes = 1 << 20;
 
 }  // namespace
@@ -22,11 +23,19 @@ constexpr uint32_t kBufferBytes = 1 << 20;
 struct StreamFunctions {
     static VirtualGguf & of(void * cookie) { return *static_cast<VirtualGguf *>(cookie); }
 #if defined(__APPLE__) || defined(__BIONIC__)
-    static int read(void * cookie, char * buffer, int size) { return static_cast<int>(of(cookie).read(buffer, static_cast<size_t>(size))); }
-    static fpos_t seek(void * cookie, fpos_t offset, int whence) { return of(cookie).seek(offset, whence); }
-    static FILE * open(VirtualGguf * gguf) { return funopen(gguf, read, nullptr, seek, nullptr); }
+    static int read(void * cookie, char * buffer, int size) {
+        return static_cast<int>(of(cookie).read(buffer, static_cast<size_t>(size)));
+    }
+    static fpos_t seek(void * cookie, fpos_t offset, int whence) {
+        return of(cookie).seek(offset, whence);
+    }
+    static FILE * open(VirtualGguf * gguf) {
+        return funopen(gguf, read, nullptr, seek, nullptr);
+    }
 #else
-    static ssize_t read(void * cookie, char * buffer, size_t size) { return of(cookie).read(buffer, size); }
+    static ssize_t read(void * cookie, char * buffer, size_t size) {
+        return of(cookie).read(buffer, size);
+    }
     static int seek(void * cookie, off64_t * offset, int whence) {
         const int64_t position = of(cookie).seek(*offset, whence);
         *offset = position;
@@ -123,7 +132,8 @@ int64_t VirtualGguf::seek(int64_t offset, int whence) {
         return -1;
     }
     position_ = static_cast<uint64_t>(base + offset);
-    if (position_ >= header_.size() && position_ < size_bytes_ && source_.tensors()[extents_[extent_at(position_)].tensor].expert) {
+    if (position_ >= header_.size() && position_ < size_bytes_ &&
+        source_.tensors()[extents_[extent_at(position_)].tensor].expert) {
         position_ = size_bytes_;
     }
     return static_cast<int64_t>(position_);
@@ -144,7 +154,8 @@ int64_t VirtualGguf::read(char * buffer, size_t size) {
     const GgufSource::Tensor & tensor = source_.tensors()[extent.tensor];
     const uint64_t within = position_ - extent.offset;
     if (within >= tensor.bytes) {  // padding between tensors
-        const size_t n = std::min<size_t>(size, static_cast<size_t>((at + 1 == extents_.size() ? size_bytes_ : extents_[at + 1].offset) - position_));
+        const size_t n = std::min<size_t>(
+            size, static_cast<size_t>((at + 1 == extents_.size() ? size_bytes_ : extents_[at + 1].offset) - position_));
         std::memset(buffer, 0, n);
         position_ += n;
         return static_cast<int64_t>(n);

@@ -1,8 +1,9 @@
-// The model as llama.cpp is to see it: one GGUF stream whose header is synthesized, whose hot tensors are read from where they really
-// are, and whose expert tensors are read from nowhere: no I/O, and no byte of their destination is touched.
+// The model as llama.cpp is to see it: one GGUF stream whose header is synthesized, whose hot tensors are read from
+// where they really are, and whose expert tensors are read from nowhere: no I/O, and no byte of their destination is
+// touched.
 //
-// How nothing is read: llama.cpp seeks to a tensor, and reads no more than the stream has left behind the position that it is told. A seek to an
-// expert tensor leads to the stream's end, where nothing is left.
+// How nothing is read: llama.cpp seeks to a tensor, and reads no more than the stream has left behind the position that
+// it is told. A seek to an expert tensor leads to the stream's end, where nothing is left.
 #pragma once
 
 #include "base/status.h"
@@ -44,7 +45,7 @@ private:
 
     const GgufSource & source_;
     std::vector<uint8_t> header_;
-    std::vector<char> buffer_;       // the C library's, for stream_
+    std::vector<char> buffer_;     // the C library's, for stream_
     std::vector<Extent> extents_;  // by rising offset
     uint64_t size_bytes_ = 0;
     uint64_t position_ = 0;

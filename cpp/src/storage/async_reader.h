@@ -26,8 +26,8 @@ enum class ReadPriority : uint8_t {
     kPrefetch = 1,  // a guess; started only when no demand read waits
 };
 
-// REQUIRES: offset, bytes and destination are multiples of kDirectAlignment; `file` and `destination` outlive the completion.
-// `bytes` may reach past the end of the file (padding to the alignment).
+// REQUIRES: offset, bytes and destination are multiples of kDirectAlignment; `file` and `destination` outlive the
+// completion. `bytes` may reach past the end of the file (padding to the alignment).
 struct ReadRequest {
     uint64_t id = 0;  // the caller's; unique among requests in flight
     const File * file = nullptr;
@@ -47,14 +47,15 @@ class AsyncReader {
 public:
     virtual ~AsyncReader() = default;
 
-    // Accepts all of `requests` (they are copied). Starts demand reads before prefetch reads, each in order of submission.
+    // Accepts all of `requests` (they are copied). Starts demand reads before prefetch reads, each in order of
+    // submission.
     virtual void submit(const std::vector<ReadRequest> & requests) = 0;
 
     // Appends the completions that are there to *completions and returns their number (0: none is there now).
     virtual size_t reap(std::vector<ReadCompletion> * completions) = 0;
 
-    // Like reap(), but blocks until there is at least one; returns 0 only when nothing is in flight. Several threads may
-    // wait: each completion goes to exactly one of them, and all return when the last one was delivered.
+    // Like reap(), but blocks until there is at least one; returns 0 only when nothing is in flight. Several threads
+    // may wait: each completion goes to exactly one of them, and all return when the last one was delivered.
     virtual size_t wait(std::vector<ReadCompletion> * completions) = 0;
 
     // Asks for the request to be dropped. It still completes (kCancelled if it was not started, otherwise as it ends).
@@ -71,8 +72,8 @@ public:
 // `n_lanes` is how many reads are in flight at once. One factory a file, named after the engine.
 std::unique_ptr<AsyncReader> make_thread_reader(int n_lanes);
 
-// Fails with kUnsupported and the reason (built without liburing, forbidden by a sandbox, opcode missing): it is found out by
-// really creating a ring and reading through it.
+// Fails with kUnsupported and the reason (built without liburing, forbidden by a sandbox, opcode missing): it is found
+// out by really creating a ring and reading through it.
 Result<std::unique_ptr<AsyncReader>> make_io_uring_reader(int n_lanes);
 
 }  // namespace edgemoe

@@ -31,7 +31,8 @@ public:
     const std::string & direct_refusal() const { return direct_refusal_; }  // empty when direct()
 
     // The descriptor for reads whose offset, size and destination are aligned to kDirectAlignment: the direct one where
-    // there is one. And the descriptor for reads of any alignment, through the page cache. Borrowed: valid while the File lives.
+    // there is one. And the descriptor for reads of any alignment, through the page cache. Borrowed: valid while the
+    // File lives.
     int aligned_fd() const { return direct_fd_ >= 0 ? direct_fd_ : fd_; }
     int fd() const { return fd_; }
 

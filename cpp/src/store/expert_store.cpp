@@ -1,6 +1,7 @@
 // Invariants, under mutex_:
 //   * An expert has a slot in the cache exactly while its entry's `slot` is not null.
-//   * Each part that is kReading holds one pin of its expert, so a slot is never reused while bytes are on their way to it;
+//   * Each part that is kReading holds one pin of its expert, so a slot is never reused while bytes are on their way to
+//   it;
 //     each admitted expert of a living Lease holds another.
 //   * A staging buffer is free, or belongs to exactly one chunk in in_flight_.
 #include "store/expert_store.h"
@@ -57,13 +58,16 @@ const std::byte * Lease::data(size_t i, Projection projection) const {
         return nullptr;
     }
     const ExpertStore::Entry & entry = store_.entries_[entries_[i]];
-    if (entry.states[static_cast<size_t>(projection)].load(std::memory_order_acquire) != ExpertStore::PartState::kReady) {
+    if (entry.states[static_cast<size_t>(projection)].load(std::memory_order_acquire) !=
+        ExpertStore::PartState::kReady) {
         return nullptr;
     }
     return entry.slot.load(std::memory_order_relaxed) + entry.part_offsets[static_cast<size_t>(projection)];
 }
 
-bool Lease::progress(bool may_block) { return store_.take_arrivals(*this, may_block); }
+bool Lease::progress(bool may_block) {
+    return store_.take_arrivals(*this, may_block);
+}
 
 void Lease::release(size_t i) {
     std::vector<ReadRequest> requests;
@@ -119,7 +123,8 @@ Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & ind
     const uint64_t least = least_cache_bytes(index);
     if (options.cache_bytes < least) {
         return Status(StatusCode::kOutOfBudget, "an expert cache of " + std::to_string(options.cache_bytes) +
-                                                    " bytes does not hold one expert; the least is " + std::to_string(least) + " bytes");
+                                                    " bytes does not hold one expert; the least is " +
+                                                    std::to_string(least) + " bytes");
     }
     Result<StagingPool> staging = StagingPool::create(options.n_staging, staging_buffer_bytes(index));
     if (!staging.is_ok()) {
@@ -133,8 +138,8 @@ Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & ind
         new ExpertStore(index, converter, std::move(options), std::move(staging).value(), std::move(arena).value()));
 }
 
-ExpertStore::ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options, StagingPool staging,
-                         AlignedMemory arena)
+ExpertStore::ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options,
+                         StagingPool staging, AlignedMemory arena)
     : index_(index),
       converter_(converter),
       entries_(index.n_experts()),
@@ -164,8 +169,8 @@ ExpertStore::ExpertStore(const ExpertIndex & index, const RowConverter & convert
 ExpertStore::~ExpertStore() = default;
 
 int32_t ExpertStore::entry_index(ExpertId id) const {
-    if (id.layer < 0 || static_cast<size_t>(id.layer) >= first_entry_.size() || first_entry_[static_cast<size_t>(id.layer)] < 0 ||
-        index_.find(id) == nullptr) {
+    if (id.layer < 0 || static_cast<size_t>(id.layer) >= first_entry_.size() ||
+        first_entry_[static_cast<size_t>(id.layer)] < 0 || index_.find(id) == nullptr) {
         return -1;
     }
     return first_entry_[static_cast<size_t>(id.layer)] + id.expert;
@@ -187,15 +192,16 @@ void ExpertStore::start_pass(int32_t layer, ProjectionMask mask) {
     }
 }
 
-Result<std::unique_ptr<Lease>> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts) {
+Result<std::unique_ptr<Lease>> ExpertStore::acquire(int32_t layer, ProjectionMask mask,
+                                                    const std::vector<int32_t> & experts) {
     std::unique_ptr<Lease> lease(new Lease(*this, layer, mask));
     lease->entries_.reserve(experts.size());
     for (int32_t expert : experts) {
         const int32_t entry = entry_index({layer, expert});
         if (entry < 0) {
             lease->entries_.clear();
-            return Status(StatusCode::kFormat,
-                          "blk." + std::to_string(layer) + " expert " + std::to_string(expert) + ": the router chose an expert that does not exist");
+            return Status(StatusCode::kFormat, "blk." + std::to_string(layer) + " expert " + std::to_string(expert) +
+                                                   ": the router chose an expert that does not exist");
         }
         lease->entries_.push_back(entry);
     }
@@ -221,7 +227,8 @@ Result<std::unique_ptr<Lease>> ExpertStore::acquire(int32_t layer, ProjectionMas
                 stats_.requests++;
                 bool there = entry.slot.load(std::memory_order_relaxed) != nullptr;
                 for (size_t p = 0; p < kProjectionCount && there; p++) {
-                    there = (mask & (1u << p)) == 0 || entry.states[p].load(std::memory_order_relaxed) != PartState::kAbsent;
+                    there = (mask & (1u << p)) == 0 ||
+                            entry.states[p].load(std::memory_order_relaxed) != PartState::kAbsent;
                 }
                 stats_.hits += there ? 1 : 0;
             }
@@ -279,7 +286,8 @@ bool ExpertStore::admit(Lease & lease) {
         lease.n_waiting_--;
         admitted.push_back(i);
         for (size_t p = 0; p < kProjectionCount; p++) {
-            if ((lease.mask_ & (1u << p)) != 0 && entry.states[p].load(std::memory_order_relaxed) == PartState::kAbsent) {
+            if ((lease.mask_ & (1u << p)) != 0 &&
+                entry.states[p].load(std::memory_order_relaxed) == PartState::kAbsent) {
                 queue_part(lease.entries_[i], static_cast<Projection>(p));
             }
         }
@@ -391,7 +399,8 @@ void ExpertStore::finish(Lease & lease, const ReadCompletion & completion) {
     Status status = completion.status;
     if (status.is_ok() && completion.bytes_read < chunk.skip_bytes + chunk_bytes) {
         status = Status(StatusCode::kIo, index_.files()[what.file]->path() + ": offset " +
-                                             std::to_string(chunk.aligned_offset + completion.bytes_read) + ": unexpected end of file");
+                                             std::to_string(chunk.aligned_offset + completion.bytes_read) +
+                                             ": unexpected end of file");
     }
     if (status.is_ok()) {
         // The slot cannot move or go: this part's pin holds it.
@@ -426,7 +435,8 @@ void ExpertStore::finish(Lease & lease, const ReadCompletion & completion) {
     }
 }
 
-// The first failure of a matrix that the lease waits for ends it. Others leave an absent matrix, which is read again when it is wanted.
+// The first failure of a matrix that the lease waits for ends it. Others leave an absent matrix, which is read again
+// when it is wanted.
 void ExpertStore::fail(Lease & lease, const Chunk & chunk, const Status & status) {
     const bool wanted = (lease.mask_ & projection_bit(chunk.projection)) != 0 &&
                         std::find(lease.entries_.begin(), lease.entries_.end(), chunk.entry) != lease.entries_.end();
@@ -434,12 +444,15 @@ void ExpertStore::fail(Lease & lease, const Chunk & chunk, const Status & status
         return;
     }
     const ExpertId id = entries_[static_cast<size_t>(chunk.entry)].id;
-    lease.status_ = Status(status.code(), status.message() + " (blk." + std::to_string(id.layer) + " expert " + std::to_string(id.expert) +
-                                              " " + projection_name(chunk.projection) + ")");
+    lease.status_ =
+        Status(status.code(), status.message() + " (blk." + std::to_string(id.layer) + " expert " +
+                                  std::to_string(id.expert) + " " + projection_name(chunk.projection) + ")");
     lease.failed_.store(true, std::memory_order_release);
 }
 
-void ExpertStore::unpin(int32_t entry) { cache_.unpin(entries_[static_cast<size_t>(entry)].id); }
+void ExpertStore::unpin(int32_t entry) {
+    cache_.unpin(entries_[static_cast<size_t>(entry)].id);
+}
 
 void ExpertStore::add_stall(double summed_seconds, int n_threads) {
     std::lock_guard<std::mutex> lock(mutex_);

@@ -34,8 +34,8 @@ constexpr ProjectionMask projection_bit(Projection projection) {
 class RowConverter {
 public:
     virtual ~RowConverter() = default;
-    // `source` holds `n_rows` rows from `first_row` of the matrix as in the file; they go to `destination`, the same number of bytes.
-    // The store only cuts at multiples of kRowGroup rows.
+    // `source` holds `n_rows` rows from `first_row` of the matrix as in the file; they go to `destination`, the same
+    // number of bytes. The store only cuts at multiples of kRowGroup rows.
     virtual void convert(const ExpertPart & part, int64_t first_row, int64_t n_rows, const std::byte * source,
                          std::byte * destination) const = 0;
 };
@@ -47,14 +47,14 @@ struct StreamStats {
     uint64_t hits = 0;        // of these, all matrices asked for were resident or on their way
     uint64_t read_bytes = 0;  // expert bytes that arrived
     uint64_t evictions = 0;
-    double stall_seconds = 0; // computation waited, averaged over the compute threads
+    double stall_seconds = 0;  // computation waited, averaged over the compute threads
 };
 
 class ExpertStore;
 
-// The experts of one layer, for one computation. Several threads may call ready(), data(), progress() and release() at once; the
-// rest is for the thread that made it. Experts are admitted in the order asked for, as many at a time as fit the budget; release() makes room
-// for the next.
+// The experts of one layer, for one computation. Several threads may call ready(), data(), progress() and release() at
+// once; the rest is for the thread that made it. Experts are admitted in the order asked for, as many at a time as fit
+// the budget; release() makes room for the next.
 class Lease {
 public:
     ~Lease();
@@ -63,13 +63,16 @@ public:
 
     size_t size() const { return entries_.size(); }
 
-    // The matrix of the i-th expert asked for, converted; nullptr while it is not there. It stays valid until release(i).
+    // The matrix of the i-th expert asked for, converted; nullptr while it is not there. It stays valid until
+    // release(i).
     const std::byte * data(size_t i, Projection projection) const;
 
-    // Takes what has arrived. With `may_block`, waits for at least one arrival if nothing has; returns true if anything arrived.
+    // Takes what has arrived. With `may_block`, waits for at least one arrival if nothing has; returns true if anything
+    // arrived.
     bool progress(bool may_block);
 
-    // The computation is done with the i-th expert; it may be evicted, and experts that waited for room are read. Once per expert.
+    // The computation is done with the i-th expert; it may be evicted, and experts that waited for room are read. Once
+    // per expert.
     void release(size_t i);
 
     // True once a read has failed; status() then says which and why. The computation has to be given up.
@@ -91,17 +94,18 @@ private:
     size_t n_waiting_ = 0;                            // guarded by the store's mutex
     size_t n_admitted_ = 0;                           // guarded by the store's mutex
     std::atomic<bool> failed_{false};
-    Status status_;                                   // guarded by the store's mutex
+    Status status_;  // guarded by the store's mutex
 };
 
 struct ExpertStoreOptions {
     uint64_t cache_bytes = 0;  // the arena: REQUIRES at least the largest slot, ExpertStore::least_cache_bytes()
     std::unique_ptr<EvictionPolicy> policy;
     std::unique_ptr<AsyncReader> reader;
-    size_t n_staging = 8;      // reads in flight at once
+    size_t n_staging = 8;  // reads in flight at once
 };
 
-// Thread-safe, but one Lease at a time per store: a second acquire while a Lease lives waits for nothing and may fail for want of room.
+// Thread-safe, but one Lease at a time per store: a second acquire while a Lease lives waits for nothing and may fail
+// for want of room.
 class ExpertStore {
 public:
     // `index` and `converter` outlive the store. kOutOfBudget when the arena cannot be had or is too small.
@@ -116,8 +120,8 @@ public:
     static uint64_t least_cache_bytes(const ExpertIndex & index);
     static uint64_t staging_bytes(const ExpertIndex & index, size_t n_staging);
 
-    // Makes the projections in `mask` of the experts of `layer` resident. `experts`: distinct numbers. Fails with kOutOfBudget when
-    // not even one fits, kFormat when an expert does not exist.
+    // Makes the projections in `mask` of the experts of `layer` resident. `experts`: distinct numbers. Fails with
+    // kOutOfBudget when not even one fits, kFormat when an expert does not exist.
     Result<std::unique_ptr<Lease>> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts);
 
     // Adds to the statistics the time that `n_threads` compute threads waited in progress(), summed over them.
@@ -159,16 +163,16 @@ private:
         size_t skip_bytes = 0;  // from the aligned offset to the first byte wanted
     };
 
-    ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options, StagingPool staging,
-                AlignedMemory arena);
+    ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options,
+                StagingPool staging, AlignedMemory arena);
 
     int32_t entry_index(ExpertId id) const;
     const ExpertPart & part(const Entry & entry, Projection projection) const;
-    void start_pass(int32_t layer, ProjectionMask mask);  // REQUIRES mutex_ held
-    bool admit(Lease & lease);                          // REQUIRES mutex_ held
-    void queue_part(int32_t entry, Projection projection);  // REQUIRES mutex_ held
+    void start_pass(int32_t layer, ProjectionMask mask);      // REQUIRES mutex_ held
+    bool admit(Lease & lease);                                // REQUIRES mutex_ held
+    void queue_part(int32_t entry, Projection projection);    // REQUIRES mutex_ held
     void submit_queued(std::vector<ReadRequest> * requests);  // REQUIRES mutex_ held
-    void forget(const std::vector<ExpertId> & evicted);  // REQUIRES mutex_ held
+    void forget(const std::vector<ExpertId> & evicted);       // REQUIRES mutex_ held
     bool take_arrivals(Lease & lease, bool may_block);
     void finish(Lease & lease, const ReadCompletion & completion);
     void fail(Lease & lease, const Chunk & chunk, const Status & status);  // REQUIRES mutex_ held
@@ -180,18 +184,18 @@ private:
     std::vector<int32_t> first_entry_;  // by layer number, -1: no experts
 
     mutable std::mutex mutex_;
-    ExpertCache cache_;              // guarded by mutex_
+    ExpertCache cache_;  // guarded by mutex_
     AlignedMemory arena_;
-    StagingPool staging_;            // guarded by mutex_
-    std::deque<Chunk> queue_;        // reads that wait for a buffer; guarded by mutex_
+    StagingPool staging_;                            // guarded by mutex_
+    std::deque<Chunk> queue_;                        // reads that wait for a buffer; guarded by mutex_
     std::unordered_map<uint64_t, Chunk> in_flight_;  // guarded by mutex_
-    uint64_t next_read_id_ = 1;      // guarded by mutex_
-    int n_converting_ = 0;           // arrivals being converted; guarded by mutex_
-    uint64_t n_finished_ = 0;        // guarded by mutex_
+    uint64_t next_read_id_ = 1;                      // guarded by mutex_
+    int n_converting_ = 0;                           // arrivals being converted; guarded by mutex_
+    uint64_t n_finished_ = 0;                        // guarded by mutex_
     std::condition_variable finished_;
-    PolicyTime time_;                // guarded by mutex_
-    ProjectionMask pass_mask_ = 0;   // projections asked for in this layer and pass; guarded by mutex_
-    StreamStats stats_;              // guarded by mutex_
+    PolicyTime time_;                      // guarded by mutex_
+    ProjectionMask pass_mask_ = 0;         // projections asked for in this layer and pass; guarded by mutex_
+    StreamStats stats_;                    // guarded by mutex_
     std::unique_ptr<AsyncReader> reader_;  // last: its destructor waits for reads into staging_
 };
 

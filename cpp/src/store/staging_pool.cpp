@@ -22,6 +22,8 @@ size_t StagingPool::take() {
     return buffer;
 }
 
-void StagingPool::give_back(size_t buffer) { free_.push_back(buffer); }
+void StagingPool::give_back(size_t buffer) {
+    free_.push_back(buffer);
+}
 
 }  // namespace edgemoe

@@ -15,8 +15,8 @@ public:
     static Result<StagingPool> create(size_t n_buffers, size_t buffer_bytes);
 
     bool empty() const { return free_.empty(); }
-    size_t take();                 // REQUIRES: !empty()
-    void give_back(size_t buffer); // REQUIRES: taken
+    size_t take();                  // REQUIRES: !empty()
+    void give_back(size_t buffer);  // REQUIRES: taken
     std::byte * data(size_t buffer) const { return memory_.data() + buffer * buffer_bytes_; }
     size_t buffer_bytes() const { return buffer_bytes_; }
 
