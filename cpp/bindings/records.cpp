@@ -43,6 +43,7 @@ py::dict to_dict(const edgemoe_model_info & info) {
     record["n_vocab"] = info.n_vocab;
     record["n_ctx"] = info.n_ctx;
     record["n_ctx_train"] = info.n_ctx_train;
+    record["n_batch"] = info.n_batch;
     record["n_threads"] = info.n_threads;
     record["file_bytes"] = info.file_bytes;
     record["hot_bytes"] = info.hot_bytes;

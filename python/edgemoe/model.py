@@ -94,7 +94,7 @@ def load(
         cache_type_k=cache_type_k,
         cache_type_v=cache_type_v,
     )
-    return Model(_core.Model(_encode_path(path), params, progress), n_batch=n_batch or n_ctx or 0)
+    return Model(_core.Model(_encode_path(path), params, progress))
 
 
 def inspect(
@@ -174,11 +174,10 @@ class Model:
     Works as a context manager that frees the model's memory at once.
     """
 
-    def __init__(self, core: _core.Model, *, n_batch: int = 0) -> None:
+    def __init__(self, core: _core.Model) -> None:
         self._core = core
         self._info = ModelInfo(**core.info())
-        # No larger than the engine's own, which is not told.
-        self._n_batch = min(n for n in (n_batch, self._info.n_ctx, self._info.n_ctx_train) if n > 0)
+        self._n_batch = self._info.n_batch
 
     # -- text ----------------------------------------------------------------------------------------------------------
 

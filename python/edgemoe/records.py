@@ -49,6 +49,7 @@ class ModelInfo(Record):
     n_vocab: int
     n_ctx: int
     n_ctx_train: int
+    n_batch: int
     n_threads: int
     file_bytes: int
     hot_bytes: int

@@ -1,4 +1,4 @@
-"""Compares the logits of a streamed model with those of the same model held in memory by llama.cpp, in a process of its own.
+"""Compares the logits of a streamed model with those of the same model held in memory by llama.cpp.
 
 Prints one JSON object: what the model is, and how many values of the prompt's and of the decoded tokens' logits differ.
 """

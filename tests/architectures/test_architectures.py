@@ -1,4 +1,4 @@
-"""Are the answers the same? Every MoE architecture and every type of experts, streamed against held in memory, to the last bit."""
+"""Are the answers the same? Every MoE architecture and many types, streamed against held in memory, to the last bit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import edgemoe
 
 ROOT = Path(__file__).parents[2]
-TYPES = ("Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_XS", "MXFP4_MOE", "F16", "Q2_K", "Q3_K", "IQ2_XS", "IQ3_S")
+TYPES = ("Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_XS", "MXFP4_MOE", "F16", "Q2_K", "Q3_K", "IQ3_S", "IQ4_NL")
 INTRODUCTION = """# Bit-identity
 
 Written by `tests/architectures/test_architectures.py --write-docs`, and compared with on every run of the tests.

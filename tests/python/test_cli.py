@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -168,15 +169,14 @@ def test_a_prompt_that_is_not_utf8_is_refused(where: str) -> None:
 
 @pytest.mark.parametrize("json_option", [[], ["--json"]])
 def test_ctrl_c_prints_what_was_generated_and_ends_with_130(json_option: list[str]) -> None:
-    arguments = command(
-        "generate", "def f(", "-n", "-1", "--ignore-eos", "--context-shift", "--seed", "1", *json_option
+    # A shell may have started the tests with the signal ignored, which children inherit.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from edgemoe.cli import main; sys.exit(main(sys.argv[1:]))"
     )
-    with subprocess.Popen(
-        arguments,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored
-    ) as process:
+    options = ["-n", "-1", "--ignore-eos", "--context-shift", "--seed", "1", *json_option]
+    arguments = [sys.executable, "-c", code, "generate", "def f(", *options]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         # The mode line comes when the model is loaded, text when it generates.

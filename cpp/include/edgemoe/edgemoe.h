@@ -111,7 +111,7 @@ typedef struct edgemoe_model_info {
     const char * path;
     const char * architecture;
     const char * name;      /* general.name, or "" */
-    const char * mode;      /* "streamed", "resident" or "dense" */
+    const char * mode;      /* "streamed", "resident" (all experts fit, or streaming is off) or "dense" */
     const char * io;        /* I/O engine in use, or "none" */
     const char * io_reason; /* why this engine and these flags */
     bool direct_io;
@@ -124,6 +124,7 @@ typedef struct edgemoe_model_info {
     int32_t n_vocab;
     int32_t n_ctx; /* 0 from edgemoe_inspect */
     int32_t n_ctx_train;
+    int32_t n_batch; /* most tokens per edgemoe_decode; 0 from edgemoe_inspect */
     int32_t n_threads; /* 0 from edgemoe_inspect */
     uint64_t file_bytes;
     uint64_t hot_bytes;          /* weights that every token uses, or may use */
@@ -142,6 +143,7 @@ typedef struct edgemoe_model_info {
 
 /* Both fill in all fields that `struct_size` covers (set it, or use the _init function). */
 EDGEMOE_API void edgemoe_model_info_init(edgemoe_model_info * info);
+/* edgemoe_info never waits. */
 EDGEMOE_API edgemoe_code edgemoe_info(const edgemoe_model * model, edgemoe_model_info * info, edgemoe_error * error);
 
 /* Reads headers only and fills in what is known without loading. *description owns the strings that `info` borrows:
@@ -198,7 +200,7 @@ EDGEMOE_API edgemoe_code edgemoe_decode(edgemoe_model * model, const int32_t * t
 
 typedef struct edgemoe_generate_params {
     size_t struct_size;
-    int32_t max_tokens; /* < 0: until the model ends or the context is full */
+    int32_t max_tokens; /* 256; < 0: until the model ends or the context is full */
     /* Sampling. NAN / INT32_MIN: the model's own default (general.sampling.* in the file), else the library's. */
     float temperature;         /* 0: greedy. Library's default 0.8 */
     int32_t top_k;             /* 0: off. 40 */

@@ -64,6 +64,7 @@ void describe_source(const GgufSource & source, const MemoryPlan & plan, Descrip
                                                      : source.architecture_integer("vocab_size", 0));
     info->n_ctx = 0;
     info->n_ctx_train = plan.n_ctx_train;
+    info->n_batch = 0;
     info->n_threads = 0;
     info->file_bytes = source.file_bytes();
     info->hot_bytes = source.hot_bytes();
@@ -77,7 +78,7 @@ void describe_source(const GgufSource & source, const MemoryPlan & plan, Descrip
     info->memory_bytes = 0;
 }
 
-void describe_model(const Model & model, int32_t n_ctx, DescriptionStrings * strings, edgemoe_model_info * info) {
+void describe_model(const Model & model, int32_t n_ctx, int32_t n_batch, DescriptionStrings * strings, edgemoe_model_info * info) {
     describe_source(model.source(), model.plan(), strings, info);
     strings->mode = model.mode();
     strings->io = model.io_name();
@@ -89,6 +90,7 @@ void describe_model(const Model & model, int32_t n_ctx, DescriptionStrings * str
     info->has_chat_template = has_chat_template(model);
     info->n_vocab = llama_vocab_n_tokens(model.vocab());
     info->n_ctx = n_ctx;
+    info->n_batch = n_batch;
     info->n_threads = model.n_threads();
     info->direct_io = model.options().streaming && model.source().direct_io();
     info->expert_cache_bytes = model.store() != nullptr ? model.store()->cache_bytes() : 0;

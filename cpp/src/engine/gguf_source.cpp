@@ -5,8 +5,10 @@
 #include "engine/log.h"
 
 #include "ggml.h"
+#include "llama-hparams.h"
 #include "llama.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <set>
@@ -15,9 +17,9 @@ namespace edgemoe {
 
 namespace {
 
-// Bounds far above any model that llama.cpp knows: a hostile header is refused here, before tables are sized by it.
-constexpr int64_t kMostLayers = 4096;
-constexpr int64_t kMostExperts = 1 << 16;
+// llama.cpp's own bounds: a hostile header is refused here, before tables are sized by it.
+constexpr int64_t kMostLayers = LLAMA_MAX_LAYERS;
+constexpr int64_t kMostExperts = LLAMA_MAX_EXPERTS;
 
 std::string expert_tensor(int32_t layer, Projection projection) {
     return "blk." + std::to_string(layer) + ".ffn_" + projection_name(projection) + "_exps.weight";
@@ -188,9 +190,49 @@ Status GgufSource::find_experts() {
         }
         ordered.push_back(std::move(layer));
     }
-    const auto n_used = static_cast<int32_t>(architecture_integer("expert_used_count", 1));
-    experts_ = ExpertIndex(files_, std::move(ordered), n_used < 1 ? 1 : n_used);
+    const int64_t n_used = largest_experts_used();
+    Status status = check_expert_counts(n_used);
+    if (!status.is_ok()) {
+        return status;
+    }
+    experts_ = ExpertIndex(files_, std::move(ordered), static_cast<int32_t>(std::max<int64_t>(1, n_used)));
     return Status::ok();
+}
+
+// llama.cpp asserts these instead of refusing them (llama-model.cpp, load_hparams).
+Status GgufSource::check_expert_counts(int64_t n_used) const {
+    const int64_t n_experts = architecture_integer("expert_count", 0);
+    const int64_t n_groups = architecture_integer("expert_group_count", 0);
+    const int64_t n_groups_used = architecture_integer("expert_group_used_count", 0);
+    const bool possible =
+        n_experts == 0 ? n_used == 0 && n_groups == 0
+                       : n_experts > 0 && n_used > 0 && n_used <= n_experts && n_groups >= 0 && n_groups < n_experts;
+    const bool grouped = n_groups <= 1 || (n_experts % n_groups == 0 && n_groups_used > 0 && n_groups_used < n_groups);
+    if (!possible || !grouped) {
+        return Status(StatusCode::kFormat, path_ + ": the header says that " + std::to_string(n_used) + " of " +
+                                               std::to_string(n_experts) + " experts are used, in " +
+                                               std::to_string(n_groups) + " groups: impossible");
+    }
+    return Status::ok();
+}
+
+// One number, or one for each layer.
+int64_t GgufSource::largest_experts_used() const {
+    const std::string key = architecture() + ".expert_used_count";
+    const int64_t id = gguf_find_key(metadata(), key.c_str());
+    if (id < 0 || gguf_get_kv_type(metadata(), id) != GGUF_TYPE_ARRAY) {
+        return integer(key, 0);
+    }
+    const gguf_type type = gguf_get_arr_type(metadata(), id);
+    if (type != GGUF_TYPE_INT32 && type != GGUF_TYPE_UINT32) {
+        return 0;
+    }
+    int64_t most = 0;
+    const auto * values = static_cast<const int32_t *>(gguf_get_arr_data(metadata(), id));
+    for (size_t i = 0; i < gguf_get_arr_n(metadata(), id); i++) {
+        most = std::max<int64_t>(most, type == GGUF_TYPE_INT32 ? values[i] : static_cast<uint32_t>(values[i]));
+    }
+    return most;
 }
 
 uint64_t GgufSource::file_bytes() const {

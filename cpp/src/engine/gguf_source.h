@@ -66,6 +66,8 @@ private:
     GgufSource() = default;
     Status read_header(const std::string & path, bool want_direct);
     Status find_experts();
+    int64_t largest_experts_used() const;
+    Status check_expert_counts(int64_t n_used) const;
 
     std::string path_;
     std::vector<std::shared_ptr<const File>> files_;

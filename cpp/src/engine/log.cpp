@@ -40,9 +40,15 @@ void receive(ggml_log_level level, const char * text, void *) {
     if (level == GGML_LOG_LEVEL_ERROR) {
         capture_error(text);
     }
-    std::lock_guard<std::mutex> lock(log_mutex);
-    if (log_callback != nullptr) {
-        log_callback(level_of(level), text, log_user_data);
+    LogCallback callback = nullptr;
+    void * user_data = nullptr;
+    {
+        std::lock_guard<std::mutex> lock(log_mutex);
+        callback = log_callback;
+        user_data = log_user_data;
+    }
+    if (callback != nullptr) {  // outside the lock: it may take locks of its own
+        callback(level_of(level), text, user_data);
     }
 }
 

@@ -22,6 +22,8 @@ namespace {
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint32_t kDefaultContext = 4096;
 constexpr uint64_t kReserveBytes = 24 * kMiB;
+constexpr uint64_t kLogitsBytes = 64 * kMiB;  // most that logits of one evaluation take
+constexpr uint64_t kLeastLogitsRows = 40;
 
 uint64_t top_k_slots(const ExpertLayer & layer, int32_t k) {
     std::vector<uint64_t> bytes;
@@ -71,14 +73,20 @@ llama_model_params model_params(const LoadOptions & options) {
     return params;
 }
 
-llama_context_params context_params(const LoadOptions & options, uint32_t n_ctx, int32_t n_threads) {
+llama_context_params context_params(const LoadOptions & options, const llama_model & model) {
     llama_context_params params = llama_context_default_params();
-    params.n_ctx = n_ctx;
-    params.n_batch = options.n_batch != 0 ? options.n_batch : n_ctx;
-    params.n_ubatch = options.n_ubatch != 0 ? options.n_ubatch : LoadOptions().n_ubatch;
-    params.n_seq_max = options.n_sequences != 0 ? options.n_sequences : 1;
-    params.n_threads = n_threads;
-    params.n_threads_batch = n_threads;
+    params.n_ctx = context_size(options, llama_model_n_ctx_train(&model));
+    params.n_batch = options.n_batch != 0 ? options.n_batch : params.n_ctx;
+    params.n_ubatch = options.n_ubatch;
+    params.n_seq_max = options.n_sequences;
+    params.n_threads = thread_count(options);
+    params.n_threads_batch = params.n_threads;
+    // llama.cpp makes room for the logits of a whole ubatch, 300 MB at a vocabulary of 150,000, of which generating
+    // needs one row.
+    const auto row_bytes = static_cast<uint64_t>(llama_vocab_n_tokens(llama_model_get_vocab(&model))) * sizeof(float);
+    const uint64_t rows = std::max<uint64_t>(kLeastLogitsRows, kLogitsBytes / std::max<uint64_t>(1, row_bytes));
+    params.n_outputs_max =
+        std::max(options.n_sequences, static_cast<uint32_t>(std::min<uint64_t>(rows, params.n_batch)));
     params.type_k = options.cache_type_k;
     params.type_v = options.cache_type_v;
     params.flash_attn_type = static_cast<llama_flash_attn_type>(options.flash_attention);
@@ -105,12 +113,12 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
         return Status(StatusCode::kFormat, source.path() + ": llama.cpp cannot load it: " + errors.first());
     }
     plan.n_ctx_train = llama_model_n_ctx_train(model.get());
-    const uint32_t n_ctx = context_size(options, plan.n_ctx_train);
-    const int32_t n_threads = thread_count(options);
-    LlamaContext context(llama_init_from_model(model.get(), context_params(options, n_ctx, n_threads)));
+    const llama_context_params context_options = context_params(options, *model);
+    LlamaContext context(llama_init_from_model(model.get(), context_options));
     if (context == nullptr) {
         return Status(StatusCode::kUnsupported, source.path() + ": llama.cpp cannot make a context of " +
-                                                    std::to_string(n_ctx) + " tokens: " + errors.first());
+                                                    std::to_string(context_options.n_ctx) +
+                                                    " tokens: " + errors.first());
     }
     plan.n_ctx = static_cast<int32_t>(llama_n_ctx(context.get()));
     for (const auto & [buffer_type, bytes] : llama_get_memory_breakdown(context.get())) {
@@ -120,7 +128,8 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
     }
     const ExpertIndex & experts = source.experts();
     if (!experts.empty()) {
-        plan.compute_bytes += ExpertMatmul::scratch_bytes(experts, llama_n_ubatch(context.get()), n_threads);
+        plan.compute_bytes +=
+            ExpertMatmul::scratch_bytes(experts, llama_n_ubatch(context.get()), context_options.n_threads);
         plan.io_bytes = ExpertStore::staging_bytes(experts, kStagingBuffers);
         for (const ExpertLayer & layer : experts.layers()) {
             const uint64_t top_k = top_k_slots(layer, experts.n_experts_used());

@@ -33,8 +33,8 @@ struct MemoryPlan {
 };
 
 llama_model_params model_params(const LoadOptions & options);
-// `n_ctx` in tokens, not 0.
-llama_context_params context_params(const LoadOptions & options, uint32_t n_ctx, int32_t n_threads);
+// For a context of context_size() tokens over `model`.
+llama_context_params context_params(const LoadOptions & options, const llama_model & model);
 uint32_t context_size(const LoadOptions & options, int64_t n_ctx_train);
 int32_t thread_count(const LoadOptions & options);
 

@@ -51,8 +51,8 @@ StreamStats difference(const StreamStats & a, const StreamStats & b) {
 
 Result<std::unique_ptr<Session>> Session::create(Model & model) {
     std::unique_ptr<Session> session(new Session(model));
-    const uint32_t n_ctx = context_size(model.options(), llama_model_n_ctx_train(model.handle()));
-    llama_context_params params = context_params(model.options(), n_ctx, model.n_threads());
+    llama_context_params params = context_params(model.options(), *model.handle());
+    session->n_outputs_ = params.n_outputs_max;
     params.abort_callback = is_cancelled;
     params.abort_callback_data = session.get();
     ErrorCapture errors;
@@ -124,22 +124,12 @@ Status Session::evaluate(const int32_t * tokens, const int32_t * sequences, size
                                                         " tokens; load the model with a larger n_ctx");
     }
 
-    std::map<int32_t, int32_t> before;
-    for (const auto & [sequence, position] : next_position) {
-        before[sequence] = n_past(sequence);
-    }
     (void)model_.take_failure();
     ErrorCapture errors;
     const int32_t result = llama_decode(context_.get(), batch.get());
     llama_synchronize(context_.get());
     if (result == 0) {
         return Status::ok();
-    }
-    llama_memory_t memory = llama_get_memory(context_.get());
-    for (const auto & [sequence, position] : before) {
-        if (memory != nullptr && !llama_memory_seq_rm(memory, sequence, position, -1)) {
-            llama_memory_seq_rm(memory, sequence, -1, -1);
-        }
     }
     const Status failure = model_.take_failure();
     if (!failure.is_ok()) {
@@ -152,6 +142,41 @@ Status Session::evaluate(const int32_t * tokens, const int32_t * sequences, size
                   "llama.cpp cannot evaluate the tokens (" + std::to_string(result) + "): " + errors.first());
 }
 
+Status Session::evaluate_parts(const int32_t * tokens, const int32_t * sequences, size_t n_tokens, float * logits) {
+    const auto n_vocab = static_cast<size_t>(llama_vocab_n_tokens(model_.vocab()));
+    const size_t most = logits != nullptr ? std::min<size_t>(n_outputs_, static_cast<size_t>(n_batch()))
+                                          : static_cast<size_t>(n_batch());
+    std::vector<int32_t> before;
+    for (int32_t sequence = 0; sequence < n_sequences(); sequence++) {
+        before.push_back(n_past(sequence));
+    }
+    for (size_t done = 0; done < n_tokens; done += most) {
+        const size_t n = std::min(most, n_tokens - done);
+        Status status =
+            evaluate(tokens + done, sequences != nullptr ? sequences + done : nullptr, n, logits != nullptr);
+        if (!status.is_ok()) {
+            take_back(before);
+            return status;
+        }
+        for (size_t i = 0; logits != nullptr && i < n; i++) {
+            std::memcpy(logits + (done + i) * n_vocab, llama_get_logits_ith(context_.get(), static_cast<int32_t>(i)),
+                        n_vocab * sizeof(float));
+        }
+    }
+    return Status::ok();
+}
+
+// Recurrent models cannot take back single tokens: their sequences are emptied.
+void Session::take_back(const std::vector<int32_t> & n_past_before) {
+    llama_memory_t memory = llama_get_memory(context_.get());
+    for (int32_t sequence = 0; memory != nullptr && sequence < n_sequences(); sequence++) {
+        const int32_t position = n_past_before[static_cast<size_t>(sequence)];
+        if (n_past(sequence) != position && !llama_memory_seq_rm(memory, sequence, position, -1)) {
+            llama_memory_seq_rm(memory, sequence, -1, -1);
+        }
+    }
+}
+
 Status Session::decode(const int32_t * tokens, const int32_t * sequences, size_t n_tokens, float * logits) {
     if (n_tokens > static_cast<size_t>(n_batch())) {
         return Status(StatusCode::kInvalidArgument,
@@ -162,16 +187,9 @@ Status Session::decode(const int32_t * tokens, const int32_t * sequences, size_t
     }
     const auto start = std::chrono::steady_clock::now();
     const StreamStats before = model_.store() != nullptr ? model_.store()->stats() : StreamStats();
-    Status status = evaluate(tokens, sequences, n_tokens, logits != nullptr);
+    Status status = evaluate_parts(tokens, sequences, n_tokens, logits);
     if (!status.is_ok()) {
         return status;
-    }
-    if (logits != nullptr) {
-        const auto n_vocab = static_cast<size_t>(llama_vocab_n_tokens(model_.vocab()));
-        for (size_t i = 0; i < n_tokens; i++) {
-            std::memcpy(logits + i * n_vocab, llama_get_logits_ith(context_.get(), static_cast<int32_t>(i)),
-                        n_vocab * sizeof(float));
-        }
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const StreamStats spent = difference(model_.store() != nullptr ? model_.store()->stats() : StreamStats(), before);
@@ -190,14 +208,7 @@ Status Session::decode(const int32_t * tokens, const int32_t * sequences, size_t
 }
 
 Status Session::append(const int32_t * tokens, size_t n_tokens) {
-    const auto part = static_cast<size_t>(n_batch());
-    for (size_t done = 0; done < n_tokens; done += part) {
-        Status status = evaluate(tokens + done, nullptr, std::min(part, n_tokens - done), false);
-        if (!status.is_ok()) {
-            return status;
-        }
-    }
-    return Status::ok();
+    return evaluate_parts(tokens, nullptr, n_tokens, nullptr);
 }
 
 Status Session::shift_context(int32_t n_keep) {

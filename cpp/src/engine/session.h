@@ -64,8 +64,11 @@ public:
 private:
     explicit Session(Model & model) : model_(model) {}
     Status evaluate(const int32_t * tokens, const int32_t * sequences, size_t n_tokens, bool all_logits);
+    Status evaluate_parts(const int32_t * tokens, const int32_t * sequences, size_t n_tokens, float * logits);
+    void take_back(const std::vector<int32_t> & n_past_before);  // by sequence
 
     Model & model_;
+    uint32_t n_outputs_ = 0;  // most tokens whose logits llama.cpp gives at once; decode() evaluates more in parts
     std::atomic<bool> cancelled_{false};
     mutable std::mutex stats_mutex_;
     SessionStats stats_;  // guarded by stats_mutex_

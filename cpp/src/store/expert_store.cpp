@@ -1,15 +1,18 @@
 // Invariants, under mutex_:
 //   * An expert has a slot in the cache exactly while its entry's `slot` is not null.
 //   * Each part that is kReading holds one pin of its expert, so a slot is never reused while bytes are on their way to
-//   it;
-//     each admitted expert of a living Lease holds another.
-//   * A staging buffer is free, or belongs to exactly one chunk in in_flight_.
+//     it; each admitted expert of a living Lease holds another.
+//   * A staging buffer is free, or belongs to exactly one chunk, in in_flight_ or being converted.
+//   * A read is in in_flight_ until a thread takes its completion; a completion in arrived_ still is.
+//   * At most one thread waits in the reader; the others sleep on changed_, and whoever changes what they may wait for
+//     (arrived_, a part's state, an admission, a failure) raises n_changes_ and wakes them.
 #include "store/expert_store.h"
 
 #include "base/checked.h"
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 #include <string>
 
 namespace edgemoe {
@@ -46,10 +49,16 @@ uint64_t staging_buffer_bytes(const ExpertIndex & index) {
 
 Lease::~Lease() {
     std::lock_guard<std::mutex> lock(store_.mutex_);
-    for (size_t i = 0; i < entries_.size(); i++) {
-        if (admissions_[i].load(std::memory_order_relaxed) == Admission::kAdmitted) {
+    bool given_up = false;
+    for (size_t i = 0; i < admissions_.size(); i++) {
+        const Admission admission = admissions_[i].load(std::memory_order_relaxed);
+        if (admission == Admission::kAdmitted) {
             store_.unpin(entries_[i]);
         }
+        given_up = given_up || admission != Admission::kReleased;
+    }
+    if (given_up) {
+        store_.drop_queued(number_);  // nobody waits for these reads
     }
 }
 
@@ -77,14 +86,24 @@ void Lease::release(size_t i) {
         admissions_[i].store(Admission::kReleased, std::memory_order_release);
         n_admitted_--;
         store_.unpin(entries_[i]);
-        if (n_waiting_ > 0) {
+        if (n_waiting_ > 0 && !failed()) {
             store_.admit(*this);
             store_.submit_queued(&requests);
+            store_.announce_change();
         }
     }
     if (!requests.empty()) {
         store_.reader_->submit(requests);
     }
+}
+
+bool Lease::holds(int32_t entry) const {
+    for (size_t i = 0; i < entries_.size(); i++) {
+        if (entries_[i] == entry) {
+            return admissions_[i].load(std::memory_order_relaxed) == Admission::kAdmitted;
+        }
+    }
+    return false;
 }
 
 Status Lease::status() const {
@@ -192,16 +211,29 @@ void ExpertStore::start_pass(int32_t layer, ProjectionMask mask) {
     }
 }
 
+Status ExpertStore::no_room(int32_t layer) const {
+    return Status(StatusCode::kOutOfBudget, "the expert cache of " + std::to_string(cache_.budget_bytes()) +
+                                                " bytes has no room for an expert of blk." + std::to_string(layer) +
+                                                "; give it more memory");
+}
+
 Result<std::unique_ptr<Lease>> ExpertStore::acquire(int32_t layer, ProjectionMask mask,
                                                     const std::vector<int32_t> & experts) {
     std::unique_ptr<Lease> lease(new Lease(*this, layer, mask));
     lease->entries_.reserve(experts.size());
     for (int32_t expert : experts) {
+        const auto refused = [&](const std::string & reason) {
+            return Status(StatusCode::kFormat,
+                          "blk." + std::to_string(layer) + " expert " + std::to_string(expert) + ": " + reason);
+        };
         const int32_t entry = entry_index({layer, expert});
         if (entry < 0) {
-            lease->entries_.clear();
-            return Status(StatusCode::kFormat, "blk." + std::to_string(layer) + " expert " + std::to_string(expert) +
-                                                   ": the router chose an expert that does not exist");
+            return refused("the router chose an expert that does not exist");
+        }
+        for (size_t p = 0; p < kProjectionCount; p++) {
+            if ((mask & (1u << p)) != 0 && !index_.parts({layer, expert})[p].present) {
+                return refused(std::string("has no ") + kProjectionNames[p] + " matrix");
+            }
         }
         lease->entries_.push_back(entry);
     }
@@ -214,6 +246,7 @@ Result<std::unique_ptr<Lease>> ExpertStore::acquire(int32_t layer, ProjectionMas
     bool admitted = true;
     {
         std::lock_guard<std::mutex> lock(mutex_);
+        lease->number_ = ++n_leases_;
         start_pass(layer, mask);
         lease->time_ = time_;
         lease->n_waiting_ = experts.size();
@@ -245,26 +278,26 @@ Result<std::unique_ptr<Lease>> ExpertStore::acquire(int32_t layer, ProjectionMas
             lease->n_waiting_--;
             for (size_t p = 0; p < kProjectionCount; p++) {
                 if ((mask & (1u << p)) != 0 && entry.states[p].load(std::memory_order_relaxed) == PartState::kAbsent) {
-                    queue_part(lease->entries_[i], static_cast<Projection>(p));
+                    queue_part(*lease, lease->entries_[i], static_cast<Projection>(p));
                 }
             }
         }
-        admitted = admit(*lease);
+        admit(*lease);
+        // Reads that an earlier lease left behind hold their slots only until they end; finish() admits then.
+        admitted = lease->n_admitted_ > 0 || lease->entries_.empty() || reads_left();
         submit_queued(&requests);
     }
     if (!requests.empty()) {
         reader_->submit(requests);
     }
     if (!admitted) {
-        return Status(StatusCode::kOutOfBudget, "the expert cache of " + std::to_string(cache_.budget_bytes()) +
-                                                    " bytes has no room for an expert of blk." + std::to_string(layer) +
-                                                    "; give it more memory");
+        return no_room(layer);
     }
     return lease;
 }
 
-// Gives slots to the experts that wait, in order, while there is room. False if none is admitted at all.
-bool ExpertStore::admit(Lease & lease) {
+// Gives slots to the experts that wait, in order, while there is room.
+void ExpertStore::admit(Lease & lease) {
     std::vector<size_t> admitted;
     for (size_t i = 0; i < lease.entries_.size() && lease.n_waiting_ > 0; i++) {
         if (lease.admissions_[i].load(std::memory_order_relaxed) != Lease::Admission::kWaiting) {
@@ -288,7 +321,7 @@ bool ExpertStore::admit(Lease & lease) {
         for (size_t p = 0; p < kProjectionCount; p++) {
             if ((lease.mask_ & (1u << p)) != 0 &&
                 entry.states[p].load(std::memory_order_relaxed) == PartState::kAbsent) {
-                queue_part(lease.entries_[i], static_cast<Projection>(p));
+                queue_part(lease, lease.entries_[i], static_cast<Projection>(p));
             }
         }
     }
@@ -299,15 +332,14 @@ bool ExpertStore::admit(Lease & lease) {
             for (size_t p = 0; p < kProjectionCount; p++) {
                 if (part(entry, static_cast<Projection>(p)).present &&
                     entry.states[p].load(std::memory_order_relaxed) == PartState::kAbsent) {
-                    queue_part(lease.entries_[i], static_cast<Projection>(p));
+                    queue_part(lease, lease.entries_[i], static_cast<Projection>(p));
                 }
             }
         }
     }
-    return lease.n_admitted_ > 0 || lease.entries_.empty();
 }
 
-void ExpertStore::queue_part(int32_t entry_number, Projection projection) {
+void ExpertStore::queue_part(const Lease & lease, int32_t entry_number, Projection projection) {
     Entry & entry = entries_[static_cast<size_t>(entry_number)];
     const ExpertPart & what = part(entry, projection);
     assert(what.present);
@@ -318,6 +350,7 @@ void ExpertStore::queue_part(int32_t entry_number, Projection projection) {
     int32_t n_chunks = 0;
     for (int64_t row = 0; row < what.rows; row += step) {
         Chunk chunk;
+        chunk.lease = lease.number_;
         chunk.entry = entry_number;
         chunk.projection = projection;
         chunk.first_row = row;
@@ -361,36 +394,81 @@ void ExpertStore::forget(const std::vector<ExpertId> & evicted) {
     }
 }
 
-bool ExpertStore::take_arrivals(Lease & lease, bool may_block) {
-    std::vector<ReadCompletion> completions;
-    if (reader_->reap(&completions) == 0 && may_block) {
-        std::unique_lock<std::mutex> lock(mutex_);
-        if (!in_flight_.empty()) {
-            lock.unlock();
-            reader_->wait(&completions);
-        } else if (n_converting_ > 0) {
-            // Everything has arrived, and other threads are converting the last of it.
-            const uint64_t seen = n_finished_;
-            finished_.wait(lock, [&] { return n_finished_ != seen; });
-            return true;
+// Their parts are absent once what is in flight of them has ended.
+void ExpertStore::drop_queued(uint64_t lease) {
+    const auto dropped = [&](const Chunk & chunk) {
+        if (chunk.lease != lease) {
+            return false;
         }
-    }
-    for (const ReadCompletion & completion : completions) {
-        finish(lease, completion);
-    }
-    return !completions.empty();
+        Entry & entry = entries_[static_cast<size_t>(chunk.entry)];
+        entry.damaged = static_cast<ProjectionMask>(entry.damaged | projection_bit(chunk.projection));
+        finish_chunk(chunk);
+        return true;
+    };
+    queue_.erase(std::remove_if(queue_.begin(), queue_.end(), dropped), queue_.end());
 }
 
-void ExpertStore::finish(Lease & lease, const ReadCompletion & completion) {
-    Chunk chunk;
-    {
-        std::lock_guard<std::mutex> lock(mutex_);
-        const auto found = in_flight_.find(completion.id);
-        assert(found != in_flight_.end());
-        chunk = found->second;
-        in_flight_.erase(found);
-        n_converting_++;
+bool ExpertStore::reads_left() const {
+    return !queue_.empty() || !in_flight_.empty() || n_converting_ > 0;
+}
+
+void ExpertStore::announce_change() {
+    n_changes_++;
+    changed_.notify_all();
+}
+
+void ExpertStore::hand_out(std::vector<ReadCompletion> * completions) {
+    if (!completions->empty()) {
+        std::move(completions->begin(), completions->end(), std::back_inserter(arrived_));
+        completions->clear();
+        announce_change();
     }
+}
+
+// One arrival a call, so that what comes together is converted by several threads.
+bool ExpertStore::take_arrivals(Lease & lease, bool may_block) {
+    std::vector<ReadCompletion> completions;
+    reader_->reap(&completions);
+    std::unique_lock<std::mutex> lock(mutex_);
+    hand_out(&completions);
+    while (arrived_.empty()) {
+        if (!may_block || lease.failed()) {
+            return false;
+        }
+        if (!in_flight_.empty() && !waits_in_reader_) {
+            waits_in_reader_ = true;
+            lock.unlock();
+            reader_->wait(&completions);  // returns at once, with nothing, in the moment before another thread submits
+            lock.lock();
+            waits_in_reader_ = false;
+            hand_out(&completions);
+        } else if (reads_left() || (lease.n_waiting_ > 0 && lease.n_admitted_ > 0)) {
+            const uint64_t seen = n_changes_;
+            changed_.wait(lock, [&] { return n_changes_ != seen; });
+            if (arrived_.empty()) {
+                return true;
+            }
+        } else {
+            if (lease.n_waiting_ > 0) {  // another lease holds all room
+                lease.status_ = no_room(lease.layer_);
+                lease.failed_.store(true, std::memory_order_release);
+            }
+            return false;
+        }
+    }
+    const ReadCompletion completion = std::move(arrived_.front());
+    arrived_.pop_front();
+    const auto found = in_flight_.find(completion.id);
+    assert(found != in_flight_.end());
+    const Chunk chunk = found->second;
+    in_flight_.erase(found);
+    n_converting_++;
+    lock.unlock();
+    finish(lease, chunk, completion);
+    return true;
+}
+
+void ExpertStore::finish(Lease & lease, const Chunk & chunk, const ReadCompletion & completion) {
     Entry & entry = entries_[static_cast<size_t>(chunk.entry)];
     const size_t p = static_cast<size_t>(chunk.projection);
     const ExpertPart & what = part(entry, chunk.projection);
@@ -419,27 +497,40 @@ void ExpertStore::finish(Lease & lease, const ReadCompletion & completion) {
             entry.damaged = static_cast<ProjectionMask>(entry.damaged | projection_bit(chunk.projection));
             fail(lease, chunk, status);
         }
-        if (--entry.chunks_left[p] == 0) {
-            const bool whole = (entry.damaged & projection_bit(chunk.projection)) == 0;
-            entry.damaged = static_cast<ProjectionMask>(entry.damaged & ~projection_bit(chunk.projection));
-            entry.states[p].store(whole ? PartState::kReady : PartState::kAbsent, std::memory_order_release);
-            unpin(chunk.entry);
+        const bool held = lease.holds(chunk.entry);
+        if (!finish_chunk(chunk) && held && (lease.mask_ & projection_bit(chunk.projection)) != 0 && !lease.failed()) {
+            queue_part(lease, chunk.entry, chunk.projection);  // what failed was read for an earlier lease
+        }
+        if (!held && lease.n_waiting_ > 0 && !lease.failed()) {
+            admit(lease);  // this slot may have been the last that was in the way
         }
         n_converting_--;
-        n_finished_++;
         submit_queued(&requests);
+        announce_change();
     }
-    finished_.notify_all();
     if (!requests.empty()) {
         reader_->submit(requests);
     }
 }
 
-// The first failure of a matrix that the lease waits for ends it. Others leave an absent matrix, which is read again
-// when it is wanted.
+// A chunk has ended, read or not. False if it was its part's last and the part is not whole.
+bool ExpertStore::finish_chunk(const Chunk & chunk) {
+    Entry & entry = entries_[static_cast<size_t>(chunk.entry)];
+    const auto p = static_cast<size_t>(chunk.projection);
+    if (--entry.chunks_left[p] > 0) {
+        return true;
+    }
+    const bool whole = (entry.damaged & projection_bit(chunk.projection)) == 0;
+    entry.damaged = static_cast<ProjectionMask>(entry.damaged & ~projection_bit(chunk.projection));
+    entry.states[p].store(whole ? PartState::kReady : PartState::kAbsent, std::memory_order_release);
+    unpin(chunk.entry);
+    return whole;
+}
+
+// The first failure of a matrix that was read for this lease, and that it waits for, ends it. Others leave an absent
+// matrix, which is read again when it is wanted.
 void ExpertStore::fail(Lease & lease, const Chunk & chunk, const Status & status) {
-    const bool wanted = (lease.mask_ & projection_bit(chunk.projection)) != 0 &&
-                        std::find(lease.entries_.begin(), lease.entries_.end(), chunk.entry) != lease.entries_.end();
+    const bool wanted = chunk.lease == lease.number_ && (lease.mask_ & projection_bit(chunk.projection)) != 0;
     if (!wanted || lease.failed()) {
         return;
     }

@@ -67,12 +67,13 @@ public:
     // release(i).
     const std::byte * data(size_t i, Projection projection) const;
 
-    // Takes what has arrived. With `may_block`, waits for at least one arrival if nothing has; returns true if anything
-    // arrived.
+    // Converts one arrival, if there is one. With `may_block`, otherwise waits until one came, or another thread made a
+    // difference. True: look at data() again. False: nothing came; with `may_block`, nothing will, or the lease has
+    // failed.
     bool progress(bool may_block);
 
-    // The computation is done with the i-th expert; it may be evicted, and experts that waited for room are read. Once
-    // per expert.
+    // The computation is done with the i-th expert; it may be evicted, and experts that waited for room are read,
+    // unless the lease has failed. Once per expert.
     void release(size_t i);
 
     // True once a read has failed; status() then says which and why. The computation has to be given up.
@@ -83,11 +84,14 @@ private:
     friend class ExpertStore;
     enum class Admission : uint8_t { kWaiting, kAdmitted, kReleased };
 
+    bool holds(int32_t entry) const;  // admitted and not released; REQUIRES the store's mutex
+
     Lease(ExpertStore & store, int32_t layer, ProjectionMask mask) : store_(store), layer_(layer), mask_(mask) {}
 
     ExpertStore & store_;
     int32_t layer_;
     ProjectionMask mask_;
+    uint64_t number_ = 0;  // from 1, in the order of acquire()
     PolicyTime time_;
     std::vector<int32_t> entries_;                    // index into the store's entries
     std::vector<std::atomic<Admission>> admissions_;  // written under the store's mutex
@@ -101,11 +105,10 @@ struct ExpertStoreOptions {
     uint64_t cache_bytes = 0;  // the arena: REQUIRES at least the largest slot, ExpertStore::least_cache_bytes()
     std::unique_ptr<EvictionPolicy> policy;
     std::unique_ptr<AsyncReader> reader;
-    size_t n_staging = 8;  // reads in flight at once
+    size_t n_staging = 8;  // reads in flight at once; REQUIRES at least 1
 };
 
-// Thread-safe, but one Lease at a time per store: a second acquire while a Lease lives waits for nothing and may fail
-// for want of room.
+// Thread-safe, but one Lease at a time per store: a second one while a Lease lives may fail for want of room.
 class ExpertStore {
 public:
     // `index` and `converter` outlive the store. kOutOfBudget when the arena cannot be had or is too small.
@@ -120,8 +123,9 @@ public:
     static uint64_t least_cache_bytes(const ExpertIndex & index);
     static uint64_t staging_bytes(const ExpertIndex & index, size_t n_staging);
 
-    // Makes the projections in `mask` of the experts of `layer` resident. `experts`: distinct numbers. Fails with
-    // kOutOfBudget when not even one fits, kFormat when an expert does not exist.
+    // Makes the projections in `mask` of the experts of `layer` resident; does not wait. `experts`: distinct numbers.
+    // Fails with kOutOfBudget when not even one fits, kFormat when an expert does not exist or lacks a projection. What
+    // an earlier Lease failed to read, or left behind unread, is read anew.
     Result<std::unique_ptr<Lease>> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts);
 
     // Adds to the statistics the time that `n_threads` compute threads waited in progress(), summed over them.
@@ -154,6 +158,7 @@ private:
     };
     // A run of rows of a matrix: what one read brings.
     struct Chunk {
+        uint64_t lease = 0;  // the one that it was queued for
         int32_t entry = 0;
         Projection projection = Projection::kGate;
         int64_t first_row = 0;
@@ -168,15 +173,23 @@ private:
 
     int32_t entry_index(ExpertId id) const;
     const ExpertPart & part(const Entry & entry, Projection projection) const;
-    void start_pass(int32_t layer, ProjectionMask mask);      // REQUIRES mutex_ held
-    bool admit(Lease & lease);                                // REQUIRES mutex_ held
-    void queue_part(int32_t entry, Projection projection);    // REQUIRES mutex_ held
-    void submit_queued(std::vector<ReadRequest> * requests);  // REQUIRES mutex_ held
-    void forget(const std::vector<ExpertId> & evicted);       // REQUIRES mutex_ held
+    Status no_room(int32_t layer) const;
     bool take_arrivals(Lease & lease, bool may_block);
-    void finish(Lease & lease, const ReadCompletion & completion);
-    void fail(Lease & lease, const Chunk & chunk, const Status & status);  // REQUIRES mutex_ held
-    void unpin(int32_t entry);                                             // REQUIRES mutex_ held
+    void finish(Lease & lease, const Chunk & chunk, const ReadCompletion & completion);
+
+    // These REQUIRE mutex_ held.
+    void start_pass(int32_t layer, ProjectionMask mask);
+    void admit(Lease & lease);
+    void queue_part(const Lease & lease, int32_t entry, Projection projection);
+    void submit_queued(std::vector<ReadRequest> * requests);
+    void drop_queued(uint64_t lease);
+    void forget(const std::vector<ExpertId> & evicted);
+    void hand_out(std::vector<ReadCompletion> * completions);
+    bool finish_chunk(const Chunk & chunk);
+    void fail(Lease & lease, const Chunk & chunk, const Status & status);
+    void unpin(int32_t entry);
+    bool reads_left() const;
+    void announce_change();
 
     const ExpertIndex & index_;
     const RowConverter & converter_;
@@ -189,10 +202,13 @@ private:
     StagingPool staging_;                            // guarded by mutex_
     std::deque<Chunk> queue_;                        // reads that wait for a buffer; guarded by mutex_
     std::unordered_map<uint64_t, Chunk> in_flight_;  // guarded by mutex_
+    std::deque<ReadCompletion> arrived_;             // out of the reader, taken by no thread; guarded by mutex_
     uint64_t next_read_id_ = 1;                      // guarded by mutex_
+    uint64_t n_leases_ = 0;                          // guarded by mutex_
     int n_converting_ = 0;                           // arrivals being converted; guarded by mutex_
-    uint64_t n_finished_ = 0;                        // guarded by mutex_
-    std::condition_variable finished_;
+    bool waits_in_reader_ = false;                   // a thread does; guarded by mutex_
+    uint64_t n_changes_ = 0;                         // guarded by mutex_
+    std::condition_variable changed_;
     PolicyTime time_;                      // guarded by mutex_
     ProjectionMask pass_mask_ = 0;         // projections asked for in this layer and pass; guarded by mutex_
     StreamStats stats_;                    // guarded by mutex_

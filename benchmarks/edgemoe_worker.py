@@ -1,0 +1,105 @@
+"""One run of edgemoe, in a process of its own: prints one JSON object. Started by run.py, not by people.
+
+Decodes the same tokens twice, as llama-bench does with two repetitions: the first pass warms the cache, the second counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import edgemoe
+
+
+def tokens_of(model: edgemoe.Model, text: Path | None, count: int, seed: int) -> list[int]:
+    """Tokens to feed: a text's, where routing was learnt; random ones as llama-bench's otherwise."""
+    if text is None:
+        return [random.Random(seed).randrange(model.info.n_vocab) for _ in range(count)]
+    ids = model.tokenize(text.read_text())
+    return (ids * (1 + count // len(ids)))[:count]
+
+
+def decode_pass(model: edgemoe.Model, tokens: Sequence[int]) -> dict[str, float]:
+    """One token at a time, each with its logits."""
+    before = model.stats
+    begin = time.perf_counter()
+    for token in tokens:
+        model.decode([token])
+    seconds = time.perf_counter() - begin
+    after = model.stats
+    requests = after.expert_requests - before.expert_requests
+    return {
+        "tokens": len(tokens),
+        "seconds": seconds,
+        "tokens_per_second": len(tokens) / seconds,
+        "read_bytes_per_token": (after.read_bytes - before.read_bytes) / len(tokens),
+        "hit_rate": (after.expert_hits - before.expert_hits) / requests if requests else 1.0,
+        "stall_seconds": after.stall_seconds - before.stall_seconds,
+    }
+
+
+def prompt_pass(model: edgemoe.Model, tokens: Sequence[int]) -> dict[str, float]:
+    """All tokens as one batch; logits of the last."""
+    before = model.stats
+    begin = time.perf_counter()
+    if len(tokens) > 1:
+        model.decode(tokens[:-1], logits=False)
+    model.decode(tokens[-1:])
+    seconds = time.perf_counter() - begin
+    return {
+        "tokens": len(tokens),
+        "seconds": seconds,
+        "tokens_per_second": len(tokens) / seconds,
+        "read_bytes": model.stats.read_bytes - before.read_bytes,
+    }
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--memory", type=int, default=0, help="bytes; 0: auto")
+    parser.add_argument("--expert-cache", type=int, default=0, help="bytes; 0: not given")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--prompt", type=int, default=0)
+    parser.add_argument("--text", type=Path)
+    parser.add_argument("--io")
+    parser.add_argument("--eviction")
+    arguments = parser.parse_args()
+
+    longest = max(arguments.tokens, arguments.prompt)
+    begin = time.perf_counter()
+    with edgemoe.load(
+        arguments.model,
+        memory=arguments.memory or None,
+        expert_cache=arguments.expert_cache or None,
+        n_ctx=max(512, longest),
+        n_threads=arguments.threads,
+        io=arguments.io,
+        eviction=arguments.eviction,
+    ) as model:
+        loaded = time.perf_counter()
+        tokens = tokens_of(model, arguments.text, longest, seed=1)
+        model.decode(tokens[:1])
+        first_token = time.perf_counter()
+        result: dict[str, object] = {"load_seconds": loaded - begin, "first_token_seconds": first_token - begin}
+        if arguments.prompt:
+            for _ in range(2):
+                model.reset()
+                result["prompt"] = prompt_pass(model, tokens[: arguments.prompt])
+        for _ in range(2):
+            model.reset()
+            result["decode"] = decode_pass(model, tokens[: arguments.tokens])
+        result["info"] = {name: value for name, value in dict(model.info).items() if name != "path"}
+        result["peak_memory_bytes"] = model.stats.peak_memory_bytes
+        result["version"] = edgemoe.__version__
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
