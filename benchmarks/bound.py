@@ -24,7 +24,9 @@ class OverlapBound:
         return "disk" if self.read_s > self.compute_s else "compute"
 
 
-def overlap_bound(resident_tokens_per_second: float, missed_bytes_per_token: float, bytes_per_second: float) -> OverlapBound:
+def overlap_bound(
+    resident_tokens_per_second: float, missed_bytes_per_token: float, bytes_per_second: float
+) -> OverlapBound:
     """From figures measured in the same run."""
     return OverlapBound(
         1 / resident_tokens_per_second if resident_tokens_per_second else 0.0,

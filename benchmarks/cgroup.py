@@ -109,7 +109,11 @@ def refusal() -> str:
 
 
 def run(
-    arguments: Sequence[str], *, limit_bytes: int = 0, timeout_s: float = 900, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str],
+    *,
+    limit_bytes: int = 0,
+    timeout_s: float = 900,
+    environment: Mapping[str, str] | None = None,
 ) -> Finished:
     """Runs a command to its end or the timeout. Raises CgroupRefused if there is a limit and no cgroup."""
     if not limit_bytes:

@@ -65,7 +65,11 @@ class Measurement:
 
 def measure(competitor: Competitor, work: Work, limit_bytes: int, llama_bench: Path | None) -> Measurement:
     """Drops caches, sets the readahead, runs once."""
-    command = _edgemoe(competitor, work, limit_bytes) if competitor.load_mode is None else _llama(competitor, work, llama_bench)
+    command = (
+        _edgemoe(competitor, work, limit_bytes)
+        if competitor.load_mode is None
+        else _llama(competitor, work, llama_bench)
+    )
     disk.drop_caches(work.model)
     with disk.Readahead(work.model).at(competitor.readahead_kib) as readahead:
         done = cgroup.run(command, limit_bytes=limit_bytes, timeout_s=work.timeout_s)
@@ -73,7 +77,9 @@ def measure(competitor: Competitor, work: Work, limit_bytes: int, llama_bench: P
     decode, prompt, details = 0.0, 0.0, {}
     if not failure:
         try:
-            decode, prompt, details = _parse_edgemoe(done.stdout) if competitor.load_mode is None else _parse_llama(done.stdout)
+            decode, prompt, details = (
+                _parse_edgemoe(done.stdout) if competitor.load_mode is None else _parse_llama(done.stdout)
+            )
         except (ValueError, KeyError, IndexError) as error:
             failure = f"output not understood: {error!r}"
     return Measurement(

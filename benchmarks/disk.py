@@ -25,7 +25,9 @@ class Bandwidth:
     direct: bool  # False: the file system refused O_DIRECT, and the page cache was dropped first instead
 
 
-def measure_bandwidth(path: Path, request_bytes: int, *, depth: int = 8, seconds: float = 2.0, seed: int = 1) -> Bandwidth:
+def measure_bandwidth(
+    path: Path, request_bytes: int, *, depth: int = 8, seconds: float = 2.0, seed: int = 1
+) -> Bandwidth:
     """Reads `request_bytes` at random places of a file, `depth` reads at once, around the page cache."""
     request = max(_ALIGNMENT, request_bytes // _ALIGNMENT * _ALIGNMENT)
     places = path.stat().st_size // request
@@ -91,7 +93,9 @@ class Readahead:
         number = f"{os.major(device)}:{os.minor(device)}"
         block = Path("/sys/dev/block") / number
         candidates = [Path("/sys/class/bdi") / number, block / "queue", block / ".." / "queue"]
-        self._file = next((folder / "read_ahead_kb" for folder in candidates if (folder / "read_ahead_kb").exists()), None)
+        self._file = next(
+            (folder / "read_ahead_kb" for folder in candidates if (folder / "read_ahead_kb").exists()), None
+        )
 
     def kib(self) -> int | None:
         """The setting, if it is known."""

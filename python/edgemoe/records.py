@@ -91,7 +91,7 @@ class Stats(Record):
     """Expert bytes read, the prompt's included."""
     read_bytes_per_token: float
     """Per generated token, without the prompt's."""
-    prompt_read_bytes: float
+    prompt_read_bytes: int
     stall_seconds: float
     """Time that computation waited for reads, the prompt's included."""
     peak_memory_bytes: int

@@ -124,7 +124,7 @@ typedef struct edgemoe_model_info {
     int32_t n_vocab;
     int32_t n_ctx; /* 0 from edgemoe_inspect */
     int32_t n_ctx_train;
-    int32_t n_batch; /* most tokens per edgemoe_decode; 0 from edgemoe_inspect */
+    int32_t n_batch;   /* most tokens per edgemoe_decode; 0 from edgemoe_inspect */
     int32_t n_threads; /* 0 from edgemoe_inspect */
     uint64_t file_bytes;
     uint64_t hot_bytes;          /* weights that every token uses, or may use */
@@ -138,7 +138,7 @@ typedef struct edgemoe_model_info {
     uint64_t
         useful_memory_bytes; /* from here on a token's experts fit: least + the top-k experts of every other layer */
     uint64_t memory_bytes;   /* the ceiling in force, 0 if only the cache was given */
-    const char * types;      /* "Q4_K: 96 expert matrices; F32: 193, Q6_K: 1 hot tensors", for people */
+    const char * types;      /* "24 expert tensors q4_K, 41 hot tensors f32", for people */
 } edgemoe_model_info;
 
 /* Both fill in all fields that `struct_size` covers (set it, or use the _init function). */
@@ -190,9 +190,9 @@ EDGEMOE_API edgemoe_code edgemoe_apply_chat_template(edgemoe_model * model, cons
 /* Forgets all sequences (sequence < 0) or one. */
 EDGEMOE_API edgemoe_code edgemoe_reset(edgemoe_model * model, int32_t sequence, edgemoe_error * error);
 
-/* Appends `n_tokens` tokens to their sequences and evaluates them as one batch (n_tokens <= n_batch).
- * `sequences`: one sequence number per token, NULL: all 0. `logits`: NULL, or room for [n_tokens, n_vocab] floats.
- * After a failure the sequences are as before the call. */
+/* Appends `n_tokens` tokens to their sequences and evaluates them as one batch (n_tokens <= n_batch); with logits, in
+ * parts of as many tokens as 16 MiB of logits hold, at least 40. `sequences`: one sequence number per token, NULL: all
+ * 0. `logits`: NULL, or room for [n_tokens, n_vocab] floats. After a failure the sequences are as before the call. */
 EDGEMOE_API edgemoe_code edgemoe_decode(edgemoe_model * model, const int32_t * tokens, const int32_t * sequences,
                                         size_t n_tokens, float * logits, edgemoe_error * error);
 

@@ -226,7 +226,8 @@ edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params,
             return session.status();
         }
         handle->session = std::move(session).value();
-        edgemoe::describe_model(*handle->model, handle->session->n_ctx(), handle->session->n_batch(), &handle->strings, &handle->info);
+        edgemoe::describe_model(*handle->model, handle->session->n_ctx(), handle->session->n_batch(), &handle->strings,
+                                &handle->info);
         *model = handle.release();
         return Status::ok();
     });

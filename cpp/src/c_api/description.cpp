@@ -9,7 +9,7 @@ namespace edgemoe {
 
 namespace {
 
-// "Q4_K: 96 expert tensors; F32: 193, Q6_K: 1 hot tensors"
+// "24 expert tensors q4_K, 41 hot tensors f32"
 std::string list_types(const GgufSource & source) {
     std::map<std::string, int> expert;
     std::map<std::string, int> hot;
@@ -78,7 +78,8 @@ void describe_source(const GgufSource & source, const MemoryPlan & plan, Descrip
     info->memory_bytes = 0;
 }
 
-void describe_model(const Model & model, int32_t n_ctx, int32_t n_batch, DescriptionStrings * strings, edgemoe_model_info * info) {
+void describe_model(const Model & model, int32_t n_ctx, int32_t n_batch, DescriptionStrings * strings,
+                    edgemoe_model_info * info) {
     describe_source(model.source(), model.plan(), strings, info);
     strings->mode = model.mode();
     strings->io = model.io_name();

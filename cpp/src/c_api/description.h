@@ -15,6 +15,7 @@ struct DescriptionStrings {
 
 void describe_source(const GgufSource & source, const MemoryPlan & plan, DescriptionStrings * strings,
                      edgemoe_model_info * info);
-void describe_model(const Model & model, int32_t n_ctx, int32_t n_batch, DescriptionStrings * strings, edgemoe_model_info * info);
+void describe_model(const Model & model, int32_t n_ctx, int32_t n_batch, DescriptionStrings * strings,
+                    edgemoe_model_info * info);
 
 }  // namespace edgemoe

@@ -29,7 +29,7 @@ struct LoadOptions {
     std::function<bool(float)> progress;  // false stops loading
 };
 
-// Reads in flight at once: enough for an NVMe disk, no more than a phone's flash makes use of (docs/io.md).
+// Reads in flight at once, and buffers that they land in.
 constexpr int kReadLanes = 8;
 constexpr size_t kStagingBuffers = 16;
 

@@ -22,7 +22,7 @@ namespace {
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint32_t kDefaultContext = 4096;
 constexpr uint64_t kReserveBytes = 24 * kMiB;
-constexpr uint64_t kLogitsBytes = 64 * kMiB;  // most that logits of one evaluation take
+constexpr uint64_t kLogitsBytes = 16 * kMiB;  // most that logits of one evaluation take
 constexpr uint64_t kLeastLogitsRows = 40;
 
 uint64_t top_k_slots(const ExpertLayer & layer, int32_t k) {
@@ -126,6 +126,10 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
         plan.kv_cache_bytes += bytes.context;
         plan.compute_bytes += bytes.compute;
     }
+    // The buffer that logits are copied to is no part of the breakdown.
+    plan.compute_bytes += static_cast<uint64_t>(context_options.n_outputs_max) *
+                          static_cast<uint64_t>(llama_vocab_n_tokens(llama_model_get_vocab(model.get()))) *
+                          sizeof(float);
     const ExpertIndex & experts = source.experts();
     if (!experts.empty()) {
         plan.compute_bytes +=
@@ -158,6 +162,11 @@ Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions &
         ceiling = plan.process_bytes + available - std::min(available, std::max<uint64_t>(256 * kMiB, available / 10));
     }
     *ceiling_bytes = ceiling;
+    if (!options.streaming && ceiling < plan.fixed_bytes() + plan.expert_bytes) {
+        return Status(StatusCode::kOutOfBudget, path + ": with streaming off it needs " +
+                                                    mebibytes(plan.fixed_bytes() + plan.expert_bytes) + ", not " +
+                                                    mebibytes(ceiling) + "; leave streaming on");
+    }
     if (ceiling < plan.least_bytes()) {
         return Status(StatusCode::kOutOfBudget,
                       path + ": does not run in " + mebibytes(ceiling) + "; the least is " +

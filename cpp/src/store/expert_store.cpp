@@ -19,7 +19,7 @@ namespace edgemoe {
 
 namespace {
 
-constexpr uint64_t kChunkBytes = 1 << 20;  // beyond this, flash gains nothing by larger reads (docs/io.md)
+constexpr uint64_t kChunkBytes = 1 << 20;  // one read
 constexpr uint64_t kPartAlignment = ExpertCache::kGranularity;
 
 int64_t chunk_rows(const ExpertPart & part) {

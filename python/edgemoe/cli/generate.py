@@ -27,21 +27,41 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("positional_prompt", nargs="?", metavar="PROMPT", help='the prompt; "-": from standard input')
     parser.add_argument("-p", "--prompt", metavar="PROMPT", help="the same, as an option")
     add_model(parser, "-m", "--model")
-    parser.add_argument("-n", "--max-tokens", type=int, metavar="N", help="most tokens to generate; -1: no limit")
+    parser.add_argument(
+        "-n",
+        "--max-tokens",
+        type=int,
+        metavar="N",
+        help="most tokens to generate (256); -1: until the end or a full context",
+    )
 
     memory = parser.add_argument_group("memory and reading")
-    memory.add_argument("--memory", type=size, metavar="SIZE", help='ceiling for the process: 4GiB, 1.5GB, "auto"')
+    memory.add_argument(
+        "--memory",
+        type=size,
+        metavar="SIZE",
+        help='ceiling for the process: 4GiB, 1.5GB, "auto" (the default: what is free)',
+    )
     memory.add_argument("--expert-cache", type=size, metavar="SIZE", help="the expert cache alone, instead of --memory")
     memory.add_argument("--streaming", choices=("auto", "off"), help="off: load everything, in llama.cpp's own way")
     memory.add_argument("--io", metavar="ENGINE", help="auto, io_uring or threads")
     memory.add_argument("--direct-io", choices=TOGGLES, help="read around the page cache")
-    memory.add_argument("--eviction", metavar="POLICY", help="which expert leaves the cache")
+    memory.add_argument(
+        "--eviction",
+        metavar="POLICY",
+        help="which expert leaves the cache: lru, lfu, two-timescale, ... (docs/cache.md)",
+    )
 
     compute = parser.add_argument_group("context and computation")
     add_context(compute)
     compute.add_argument("--batch-size", type=int, metavar="N", help="most tokens evaluated in one call")
     compute.add_argument("-t", "--threads", type=int, metavar="N", help="compute threads")
-    compute.add_argument("--context-shift", action="store_const", const=True, help="forget the older half when full")
+    compute.add_argument(
+        "--context-shift",
+        action="store_const",
+        const=True,
+        help="when the context is full, keep the prompt and drop half of the rest",
+    )
 
     sampling = parser.add_argument_group("sampling")
     sampling.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same text")
