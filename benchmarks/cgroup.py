@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import resource
-import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -136,17 +135,16 @@ def _run(
         text=True,
         errors="replace",
         env={**os.environ, **(environment or {})},
-        start_new_session=True,
     )
     timed_out = False
     try:
         stdout, stderr = child.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         timed_out = True
-        os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
         stdout, stderr = child.communicate()
     except BaseException:
-        os.killpg(child.pid, signal.SIGKILL)
+        child.kill()
         child.communicate()
         raise
     read_blocks = resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock - before

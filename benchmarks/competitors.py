@@ -74,7 +74,8 @@ def measure(competitor: Competitor, work: Work, limit_bytes: int, llama_bench: P
     with disk.Readahead(work.model).at(competitor.readahead_kib) as readahead:
         done = cgroup.run(command, limit_bytes=limit_bytes, timeout_s=work.timeout_s)
     failure = _failure(done)
-    decode, prompt, details = 0.0, 0.0, {}
+    decode, prompt = 0.0, 0.0
+    details: dict[str, Any] = {}
     if not failure:
         try:
             decode, prompt, details = (

@@ -1,6 +1,7 @@
 """One run of edgemoe, in a process of its own: prints one JSON object. Started by run.py, not by people.
 
-Decodes the same tokens twice, as llama-bench does with two repetitions: the first pass warms the cache, the second counts.
+Decodes the same tokens twice, as llama-bench does with two repetitions: the first pass warms the cache, the second
+counts.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python benchmarks/make_model.py --shape olmoe --type Q4_0 models/olmoe-q4_0.gguf
 
-Its logits are finite and its text is noise. It carries the tokenizer of the model that comes with the package, filled up
-with unused tokens to the shape's vocabulary. Random weights route almost uniformly: the worst case for an expert cache.
+Its logits are finite and its text is noise. It carries the tokenizer of the model that comes with the package, filled
+up with unused tokens to the shape's vocabulary. Random weights route almost uniformly: the worst case for an expert
+cache.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any, BinaryIO
 
 import gguf
 import numpy as np
-import random_blocks
 from gguf.constants import GGMLQuantizationType
-from shapes import SHAPES, Shape, Tensor, tensors
 from tqdm import tqdm
+
+import random_blocks
+from shapes import SHAPES, Shape, Tensor, tensors
 
 DEFAULT_TOKENIZER = Path(__file__).resolve().parent.parent / "python" / "edgemoe" / "models" / "edgemoe-tiny.gguf"
 
@@ -143,7 +145,7 @@ def write_data(file: BinaryIO, shape: Shape, kind: str, n_vocab: int, seed: int)
         for tensor in tensors(shape, n_vocab):
             file.write(b"\0" * (-file.tell() % _ALIGNMENT))
             for piece in tensor_data(tensor, kind, rng):
-                file.write(memoryview(piece).cast("B"))
+                file.write(piece.data.cast("B"))
                 bar.update(piece.nbytes)
                 if file.tell() - flushed >= _FLUSH_BYTES:
                     flushed = _write_back(file)
