@@ -1,4 +1,4 @@
-"""Draws a result of run.py: decode speed of everybody, case by case, under the overlap bound.
+"""Draws a result of run.py: decode speed of everybody, case by case, beside the overlap bound.
 
 python benchmarks/plot.py benchmarks/results/NAME.json
 """
@@ -19,41 +19,54 @@ _COLOURS = {
 }
 
 
+_OTHER = "#777777"
+_BAR = 0.8  # share of a case's width that its bars fill
+
+
 def draw(result: dict[str, Any], path: Path) -> None:
-    """Writes the picture; ImportError without matplotlib."""
+    """Writes the picture, one panel for each model; ImportError without matplotlib."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    cases = result["cases"]
-    figure, axes = plt.subplots(1, len(cases), figsize=(2.9 * len(cases), 4.2), squeeze=False, layout="constrained")
-    for axis, case in zip(axes[0], cases):
-        _draw_case(axis, case)
-    axes[0][0].set_ylabel("decoded tokens per second")
-    machine = result["machine"]
-    figure.suptitle(f"{machine['processor']}, {result['settings']['threads']} threads", fontsize=9)
-    figure.savefig(path, dpi=150)
+    models = list(dict.fromkeys(case["model"] for case in result["cases"]))
+    figure, axes = plt.subplots(len(models), 1, figsize=(8, 3.2 * len(models)), squeeze=False, layout="constrained")
+    for axis, model in zip(axes[:, 0], models):
+        _draw_model(axis, model, [case for case in result["cases"] if case["model"] == model])
+    machine, settings = result["machine"], result["settings"]
+    figure.suptitle(
+        f"{machine['processor']}, {settings['threads']} threads, medians of {settings['rounds']}", fontsize=9
+    )
+    figure.savefig(path, dpi=130)
     plt.close(figure)
 
 
-def _draw_case(axis: Any, case: dict[str, Any]) -> None:
-    rows = case["summary"]
-    rates = [row["decode_tokens_per_second"] for row in rows]
-    names = [row["competitor"] for row in rows]
-    bars = axis.bar(range(len(rows)), rates, color=[_COLOURS.get(name, "#777777") for name in names], width=0.7)
-    axis.bar_label(bars, labels=[f"{rate:.1f}" if rate else "failed" for rate in rates], fontsize=8, padding=1)
-    limit = case["overlap_bound"]["tokens_per_second"]
-    if limit:
-        axis.axhline(limit, color="black", linestyle="--", linewidth=1)
-        axis.text(len(rows) - 0.55, limit, "bound", fontsize=7, ha="right", va="bottom")
-    axis.set_ylim(0, 1.15 * max([limit, *rates, 1e-9]))
-    axis.set_xticks(
-        range(len(rows)), [name.replace(", ", ",\n").replace("llama.cpp ", "llama.cpp\n") for name in names]
-    )
-    axis.tick_params(axis="x", labelsize=7)
-    axis.set_title(f"{case['model']}\n{case['case']}", fontsize=8)
+def _draw_model(axis: Any, model: str, cases: list[dict[str, Any]]) -> None:
+    top, named = 1e-9, set()
+    for place, case in enumerate(cases):
+        rows = case["summary"]
+        width = _BAR / len(rows)
+        for number, row in enumerate(rows):
+            name, rate = row["competitor"], row["decode_tokens_per_second"]
+            x = place - _BAR / 2 + (number + 0.5) * width
+            label = None if name in named else name
+            named.add(name)
+            axis.bar(x, rate, 0.9 * width, color=_COLOURS.get(name, _OTHER), label=label)
+            axis.annotate(f"{rate:.3g}" if rate else "failed", (x, rate), fontsize=8, ha="center", va="bottom")
+            top = max(top, rate)
+        limit = case["overlap_bound"]["tokens_per_second"]
+        if limit:
+            label = None if "bound" in named else "overlap bound"
+            named.add("bound")
+            axis.hlines(limit, place - 0.45, place + 0.45, color="black", linestyle="--", linewidth=1, label=label)
+            top = max(top, limit)
+    axis.set_ylim(0, 1.15 * top)
+    axis.set_xticks(range(len(cases)), [case["case"] for case in cases], fontsize=8)
+    axis.set_ylabel("decoded tokens per second", fontsize=8)
+    axis.set_title(model, fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def main() -> None:
