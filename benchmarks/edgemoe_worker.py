@@ -1,6 +1,6 @@
 """One run of edgemoe, in a process of its own: prints one JSON object. Started by run.py, not by people.
 
-Decodes the same tokens twice, as llama-bench does with two repetitions: the first pass warms the cache, the second
+Decodes twice, as llama-bench does with two repetitions: the first pass warms the cache, the second, with other tokens,
 counts.
 """
 
@@ -16,12 +16,21 @@ from pathlib import Path
 import edgemoe
 
 
-def tokens_of(model: edgemoe.Model, text: Path | None, count: int, seed: int) -> list[int]:
-    """Tokens to feed: a text's, where routing was learnt; random ones as llama-bench's otherwise."""
-    if text is None:
-        return [random.Random(seed).randrange(model.info.n_vocab) for _ in range(count)]
-    ids = model.tokenize(text.read_text())
-    return (ids * (1 + count // len(ids)))[:count]
+class Tokens:
+    """What to feed: a text, where routing was learnt; otherwise random tokens, as llama-bench has them."""
+
+    def __init__(self, model: edgemoe.Model, text: Path | None, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._n_vocab = model.info.n_vocab
+        self._text = model.tokenize(text.read_text()) if text else []
+        self._next = 0
+
+    def take(self, count: int) -> list[int]:
+        """The next `count`, never the same again (but when the text ends)."""
+        if not self._text:
+            return [self._random.randrange(self._n_vocab) for _ in range(count)]
+        begin, self._next = self._next, self._next + count
+        return [self._text[place % len(self._text)] for place in range(begin, self._next)]
 
 
 def decode_pass(model: edgemoe.Model, tokens: Sequence[int]) -> dict[str, float]:
@@ -73,29 +82,27 @@ def main() -> None:
     parser.add_argument("--eviction")
     arguments = parser.parse_args()
 
-    longest = max(arguments.tokens, arguments.prompt)
     begin = time.perf_counter()
     with edgemoe.load(
         arguments.model,
         memory=arguments.memory or None,
         expert_cache=arguments.expert_cache or None,
-        n_ctx=max(512, longest),
+        n_ctx=max(512, arguments.tokens, arguments.prompt),
         n_threads=arguments.threads,
         io=arguments.io,
         eviction=arguments.eviction,
     ) as model:
         loaded = time.perf_counter()
-        tokens = tokens_of(model, arguments.text, longest, seed=1)
-        model.decode(tokens[:1])
+        tokens = Tokens(model, arguments.text, seed=1)
+        model.decode(tokens.take(1))
         first_token = time.perf_counter()
         result: dict[str, object] = {"load_seconds": loaded - begin, "first_token_seconds": first_token - begin}
-        if arguments.prompt:
-            for _ in range(2):
-                model.reset()
-                result["prompt"] = prompt_pass(model, tokens[: arguments.prompt])
+        for _ in range(2 if arguments.prompt else 0):
+            model.reset()
+            result["prompt"] = prompt_pass(model, tokens.take(arguments.prompt))
         for _ in range(2):
             model.reset()
-            result["decode"] = decode_pass(model, tokens[: arguments.tokens])
+            result["decode"] = decode_pass(model, tokens.take(arguments.tokens))
         result["info"] = {name: value for name, value in dict(model.info).items() if name != "path"}
         result["peak_memory_bytes"] = model.stats.peak_memory_bytes
         result["version"] = edgemoe.__version__

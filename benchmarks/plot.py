@@ -35,9 +35,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
     for axis, model in zip(axes[:, 0], models):
         _draw_model(axis, model, [case for case in result["cases"] if case["model"] == model])
     machine, settings = result["machine"], result["settings"]
-    figure.suptitle(
-        f"{machine['processor']}, {settings['threads']} threads, medians of {settings['rounds']}", fontsize=9
-    )
+    title = f"{machine['processor']}, {settings['threads']} threads, medians of {settings['rounds']}"
+    figure.suptitle(title, fontsize=9)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -62,7 +61,9 @@ def _draw_model(axis: Any, model: str, cases: list[dict[str, Any]]) -> None:
             axis.hlines(limit, place - 0.45, place + 0.45, color="black", linestyle="--", linewidth=1, label=label)
             top = max(top, limit)
     axis.set_ylim(0, 1.15 * top)
-    axis.set_xticks(range(len(cases)), [case["case"] for case in cases], fontsize=8)
+    axis.set_xticks(
+        range(len(cases)), [case["case"].replace(" of ", "\nof ").replace(", ", ",\n") for case in cases], fontsize=8
+    )
     axis.set_ylabel("decoded tokens per second", fontsize=8)
     axis.set_title(model, fontsize=9)
     axis.spines[["top", "right"]].set_visible(False)

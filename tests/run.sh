@@ -29,4 +29,4 @@ echo "== C++: tests"
 "$(dirname "$cmake")/ctest" --test-dir build/tests -L "^edgemoe$" --no-tests=error --output-on-failure
 
 echo "== Python: tests"
-"$python" -m pytest --llama-tools build/tests/bin "$@"
+"$python" -m pytest --llama-tools=build/tests/bin "$@"

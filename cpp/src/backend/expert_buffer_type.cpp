@@ -6,23 +6,36 @@
 #include "ggml-backend-impl.h"
 #include "ggml.h"
 
-#include <cstdio>
+#include <charconv>
 #include <cstring>
+#include <string>
+#include <string_view>
 
 namespace edgemoe {
 
 const char * const kExpertTensorPattern = "^blk\\.[0-9]+\\.ffn_(gate|up|gate_up|down)_exps\\.weight$";
 
 bool parse_expert_tensor_name(const char * name, int32_t * layer, Projection * projection) {
-    int number = -1;
-    int consumed = 0;
-    if (std::sscanf(name, "blk.%d.ffn_%n", &number, &consumed) != 1 || consumed == 0 || number < 0) {
+    std::string_view rest(name);
+    const auto skip = [&rest](std::string_view literal) {
+        const bool there = rest.substr(0, literal.size()) == literal;
+        rest.remove_prefix(there ? literal.size() : 0);
+        return there;
+    };
+    if (!skip("blk.") || rest.empty() || rest.front() < '0' || rest.front() > '9') {
         return false;
     }
-    const char * rest = name + consumed;
+    int32_t number = 0;
+    const auto parsed = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+    if (parsed.ec != std::errc()) {
+        return false;
+    }
+    rest.remove_prefix(static_cast<size_t>(parsed.ptr - rest.data()));
+    if (!skip(".ffn_")) {
+        return false;
+    }
     for (size_t p = 0; p < kProjectionCount; p++) {
-        const size_t length = std::strlen(kProjectionNames[p]);
-        if (std::strncmp(rest, kProjectionNames[p], length) == 0 && std::strcmp(rest + length, "_exps.weight") == 0) {
+        if (rest == std::string(kProjectionNames[p]) + "_exps.weight") {
             *layer = number;
             *projection = static_cast<Projection>(p);
             return true;

@@ -59,6 +59,11 @@ ExpertLayout::ExpertLayout(const ExpertIndex & index) {
                 if (!part.present || !seen.emplace(shape, true).second) {
                     continue;
                 }
+                // ggml chooses how to interleave by the number of rows, and we interleave a matrix in parts: the choice
+                // must be the same for all of them. It is where the rows are a multiple of 8.
+                if (part.rows % 8 != 0) {
+                    continue;
+                }
                 for (ggml_backend_buffer_type_t type : types) {
                     ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(type, 1);
                     if (supports_experts(cpu, buffer, part, static_cast<int64_t>(layer.experts.size()))) {

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <new>
 
 namespace edgemoe {
 
@@ -160,6 +161,7 @@ struct ExpertMatmul::Job {
     std::vector<std::atomic<int32_t>> items_left;  // by expert: when none is left, the lease lets it go
     std::atomic<size_t> first_open{0};             // all items before it have no unit left to take
     std::atomic<int64_t> stall_ns{0};
+    std::atomic<bool> out_of_memory{false};
     Lease * lease = nullptr;
     const ExpertLayout * layout = nullptr;
     std::vector<std::unique_ptr<Worker>> * workers = nullptr;
@@ -195,6 +197,27 @@ struct ExpertMatmul::Job {
         return false;
     }
 
+    // One thread's share of the job: until no unit is left, or the lease has failed.
+    void work(Worker & worker) {
+        bool open = true;
+        while (!lease->failed() && !out_of_memory.load(std::memory_order_relaxed)) {
+            if (take_unit(worker, &open)) {
+                continue;
+            }
+            if (!open) {
+                return;
+            }
+            if (lease->progress(false)) {
+                continue;
+            }
+            const auto start = std::chrono::steady_clock::now();
+            lease->progress(true);
+            const auto waited = std::chrono::steady_clock::now() - start;
+            stall_ns.fetch_add(std::chrono::duration_cast<std::chrono::nanoseconds>(waited).count(),
+                               std::memory_order_relaxed);
+        }
+    }
+
     void advance() {
         size_t at = first_open.load(std::memory_order_relaxed);
         while (at < items.size() && items[at].next_unit.load(std::memory_order_relaxed) >= items[at].n_units &&
@@ -207,25 +230,13 @@ struct ExpertMatmul::Job {
 ExpertMatmul::ExpertMatmul() : dispatch_memory_(kMetadataBytes) {}
 ExpertMatmul::~ExpertMatmul() = default;
 
+// Called by ggml, through which no exception may pass.
 void ExpertMatmul::run(ggml_tensor *, int ith, int, void * data) {
     Job & job = *static_cast<Job *>(data);
-    Worker & worker = *(*job.workers)[static_cast<size_t>(ith)];
-    bool open = true;
-    while (!job.lease->failed()) {
-        if (job.take_unit(worker, &open)) {
-            continue;
-        }
-        if (!open) {
-            return;
-        }
-        if (job.lease->progress(false)) {
-            continue;
-        }
-        const auto start = std::chrono::steady_clock::now();
-        job.lease->progress(true);
-        job.stall_ns.fetch_add(
-            std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start).count(),
-            std::memory_order_relaxed);
+    try {
+        job.work(*(*job.workers)[static_cast<size_t>(ith)]);
+    } catch (const std::bad_alloc &) {
+        job.out_of_memory.store(true);
     }
 }
 
@@ -299,6 +310,10 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
     ggml_free(context);
 
     store.add_stall(static_cast<double>(job.stall_ns.load()) * 1e-9, n_threads);
+    if (job.out_of_memory.load()) {
+        return Status(StatusCode::kOutOfBudget,
+                      "out of memory while multiplying experts; lower the memory figure or n_ubatch");
+    }
     return job.lease->failed() ? job.lease->status() : Status::ok();
 }
 

@@ -24,6 +24,13 @@ bool depends_on(const ggml_tensor * node, const std::vector<ggml_tensor *> & nod
     return false;
 }
 
+int32_t layer_of(const ggml_tensor * node) {
+    int32_t layer = -1;
+    Projection projection = Projection::kGate;
+    parse_expert_tensor_name(node->src[0]->name, &layer, &projection);
+    return layer;
+}
+
 }  // namespace
 
 ggml_status GraphComputer::compute(ggml_cgraph * graph) {
@@ -45,8 +52,8 @@ ggml_status GraphComputer::compute(ggml_cgraph * graph) {
                 continue;  // views and the like: the scheduler gives us no other work
             }
             ExpertBufferType * node_type = expert_buffer_type_of(node->src[0]);
-            if (!group.empty() &&
-                (node_type != type || node->src[2] != group.front()->src[2] || depends_on(node, group))) {
+            if (!group.empty() && (node_type != type || node->src[2] != group.front()->src[2] ||
+                                   layer_of(node) != layer_of(group.front()) || depends_on(node, group))) {
                 Status status = flush();
                 if (!status.is_ok()) {
                     type->set_failure(status);

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -63,20 +64,40 @@ edgemoe_code report(const Status & status, edgemoe_error * error) {
     const edgemoe_code code = code_of(status.code());
     if (error != nullptr) {
         error->code = code;
-        // Cut at a character, so that the message stays UTF-8.
-        std::string message = status.message().substr(0, sizeof(error->message) - 4);
-        message = edgemoe::take_complete_utf8(&message, true);
-        message.resize(std::min(message.size(), sizeof(error->message) - 1));
+        std::string bytes = status.message();
+        std::string message = edgemoe::take_complete_utf8(&bytes, true);
+        if (message.size() >= sizeof(error->message)) {
+            // Cut at a character: an incomplete one at the end is left out.
+            std::string head = message.substr(0, sizeof(error->message) - 1);
+            message = edgemoe::take_complete_utf8(&head, false);
+        }
         std::memcpy(error->message, message.c_str(), message.size() + 1);
     }
     return code;
 }
 
-// Maps whatever `call` throws or returns to a code: nothing passes the C API.
+struct Argument {
+    const void * value;
+    const char * name;
+};
+
+// kInvalidArgument, naming the first argument that is NULL.
+Status need(std::initializer_list<Argument> arguments) {
+    for (const Argument & argument : arguments) {
+        if (argument.value == nullptr) {
+            return Status(StatusCode::kInvalidArgument, std::string(argument.name) + " is NULL");
+        }
+    }
+    return Status::ok();
+}
+
+// Maps whatever `call` throws or returns to a code: nothing passes the C API. `needed`: arguments that must not be
+// NULL.
 template <typename Call>
-edgemoe_code guard(edgemoe_error * error, Call && call) {
+edgemoe_code guard(edgemoe_error * error, std::initializer_list<Argument> needed, Call && call) {
     try {
-        return report(call(), error);
+        const Status status = need(needed);
+        return report(status.is_ok() ? call() : status, error);
     } catch (const std::bad_alloc &) {
         return report(Status(StatusCode::kOutOfBudget, "out of memory"), error);
     } catch (const std::exception & exception) {
@@ -84,10 +105,6 @@ edgemoe_code guard(edgemoe_error * error, Call && call) {
     } catch (...) {
         return report(Status(StatusCode::kInternal, "unknown exception"), error);
     }
-}
-
-Status need(const void * argument, const char * name) {
-    return argument != nullptr ? Status::ok() : Status(StatusCode::kInvalidArgument, std::string(name) + " is NULL");
 }
 
 // A copy of `given` in which fields that an older caller does not have keep their defaults.
@@ -203,15 +220,9 @@ void edgemoe_load_params_init(edgemoe_load_params * params) {
 
 edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params, edgemoe_model ** model,
                           edgemoe_error * error) {
-    return guard(error, [&]() -> Status {
-        Status status = need(path, "path");
+    return guard(error, {{path, "path"}, {model, "model"}}, [&]() -> Status {
         edgemoe::LoadOptions options;
-        if (status.is_ok()) {
-            status = need(model, "model");
-        }
-        if (status.is_ok()) {
-            status = load_options(params, &options);
-        }
+        Status status = load_options(params, &options);
         if (!status.is_ok()) {
             return status;
         }
@@ -247,17 +258,14 @@ void edgemoe_model_info_init(edgemoe_model_info * info) {
 }
 
 edgemoe_code edgemoe_info(const edgemoe_model * model, edgemoe_model_info * info, edgemoe_error * error) {
-    return guard(error, [&] { return give_record(model->info, info); });
+    return guard(error, {{model, "model"}, {info, "info"}}, [&] { return give_record(model->info, info); });
 }
 
 edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * params, edgemoe_model_info * info,
                              edgemoe_description ** description, edgemoe_error * error) {
-    return guard(error, [&]() -> Status {
-        Status status = need(path, "path");
+    return guard(error, {{path, "path"}, {info, "info"}, {description, "description"}}, [&]() -> Status {
         edgemoe::LoadOptions options;
-        if (status.is_ok()) {
-            status = load_options(params, &options);
-        }
+        Status status = load_options(params, &options);
         if (!status.is_ok()) {
             return status;
         }
@@ -281,18 +289,22 @@ void edgemoe_description_free(edgemoe_description * description) {
 }
 
 void edgemoe_tokens_free(edgemoe_tokens * tokens) {
-    std::free(tokens->data);
-    *tokens = {};
+    if (tokens != nullptr) {
+        std::free(tokens->data);
+        *tokens = {};
+    }
 }
 
 void edgemoe_text_free(edgemoe_text * text) {
-    std::free(text->data);
-    *text = {};
+    if (text != nullptr) {
+        std::free(text->data);
+        *text = {};
+    }
 }
 
 edgemoe_code edgemoe_tokenize(edgemoe_model * model, const char * text, size_t text_size, bool add_special,
                               bool parse_special, edgemoe_tokens * tokens, edgemoe_error * error) {
-    return guard(error, [&]() -> Status {
+    return guard(error, {{model, "model"}, {text, "text"}, {tokens, "tokens"}}, [&]() -> Status {
         const auto result = edgemoe::tokenize(*model->model, text, text_size, add_special, parse_special);
         return result.is_ok() ? give_array(result.value().data(), result.value().size(), &tokens->data, &tokens->size)
                               : result.status();
@@ -301,7 +313,7 @@ edgemoe_code edgemoe_tokenize(edgemoe_model * model, const char * text, size_t t
 
 edgemoe_code edgemoe_detokenize(edgemoe_model * model, const int32_t * tokens, size_t n_tokens, bool special,
                                 edgemoe_text * text, edgemoe_error * error) {
-    return guard(error, [&]() -> Status {
+    return guard(error, {{model, "model"}, {text, "text"}}, [&]() -> Status {
         const auto result = edgemoe::detokenize(*model->model, tokens, n_tokens, special);
         return result.is_ok() ? give_array(result.value().data(), result.value().size(), &text->data, &text->size)
                               : result.status();
@@ -310,7 +322,7 @@ edgemoe_code edgemoe_detokenize(edgemoe_model * model, const int32_t * tokens, s
 
 edgemoe_code edgemoe_apply_chat_template(edgemoe_model * model, const edgemoe_message * messages, size_t n_messages,
                                          bool add_assistant, edgemoe_text * text, edgemoe_error * error) {
-    return guard(error, [&]() -> Status {
+    return guard(error, {{model, "model"}, {text, "text"}}, [&]() -> Status {
         std::vector<edgemoe::ChatMessage> chat;
         for (size_t i = 0; i < n_messages; i++) {
             chat.push_back({messages[i].role, messages[i].content});
@@ -322,7 +334,7 @@ edgemoe_code edgemoe_apply_chat_template(edgemoe_model * model, const edgemoe_me
 }
 
 edgemoe_code edgemoe_reset(edgemoe_model * model, int32_t sequence, edgemoe_error * error) {
-    return guard(error, [&] {
+    return guard(error, {{model, "model"}}, [&] {
         std::lock_guard<std::mutex> turn(model->turn);
         return model->session->reset(sequence);
     });
@@ -330,7 +342,7 @@ edgemoe_code edgemoe_reset(edgemoe_model * model, int32_t sequence, edgemoe_erro
 
 edgemoe_code edgemoe_decode(edgemoe_model * model, const int32_t * tokens, const int32_t * sequences, size_t n_tokens,
                             float * logits, edgemoe_error * error) {
-    return guard(error, [&] {
+    return guard(error, {{model, "model"}}, [&] {
         std::lock_guard<std::mutex> turn(model->turn);
         model->session->begin();
         return model->session->decode(tokens, sequences, n_tokens, logits);
@@ -358,7 +370,7 @@ void edgemoe_generate_params_init(edgemoe_generate_params * params) {
 edgemoe_code edgemoe_generate(edgemoe_model * model, const char * prompt, size_t prompt_size,
                               const edgemoe_generate_params * given, edgemoe_text_callback callback, void * user_data,
                               edgemoe_stop_reason * reason, edgemoe_error * error) {
-    return guard(error, [&]() -> Status {
+    return guard(error, {{model, "model"}, {prompt, "prompt"}}, [&]() -> Status {
         edgemoe_generate_params params;
         Status status = take_params(given, edgemoe_generate_params_init, &params);
         if (!status.is_ok()) {
@@ -398,7 +410,7 @@ void edgemoe_stats_init(edgemoe_stats * stats) {
 }
 
 edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stats, edgemoe_error * error) {
-    return guard(error, [&] {
+    return guard(error, {{model, "model"}, {stats, "stats"}}, [&] {
         const edgemoe::SessionStats measured = model->session->stats();
         const auto ratio = [](double a, double b, double fallback) { return b > 0 ? a / b : fallback; };
         edgemoe_stats record = {};
