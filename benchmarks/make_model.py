@@ -116,8 +116,12 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: dict[str, Any]) -> None:
 
 
 def tensor_data(tensor: Tensor, kind: str, rng: np.random.Generator) -> Iterable[np.ndarray[Any, Any]]:
-    """A tensor's bytes. The spread keeps a row's product with a normalised activation near one."""
-    spread = tensor.dims[-1] ** -0.5
+    """A tensor's bytes. A row's product with a normalised activation has a standard deviation of one.
+
+    Embeddings are as large as what a layer adds to them: otherwise what attention averages over the context, much the
+    same for every token, would decide the routing, and a cache would look too good.
+    """
+    spread = 1.0 if tensor.name == "token_embd.weight" else tensor.dims[-1] ** -0.5
     if not tensor.keep_float:
         return random_blocks.pieces(kind, tensor.n_weights, spread, rng)
     if len(tensor.dims) == 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import edgemoe
+from command_line import command
 from model_files import tokenizer_of, write_model
 
 if TYPE_CHECKING:
@@ -48,16 +49,12 @@ def text_file(tmp_path_factory: pytest.TempPathFactory, tokenizer: dict[str, Any
 @pytest.fixture(scope="session")
 def dense_file(tmp_path_factory: pytest.TempPathFactory, tokenizer: dict[str, Any]) -> Path:
     """A random dense model with a tokenizer. Tests do not change it."""
-    from model_files import ModelShape
+    from command_line import command
+from model_files import ModelShape
 
     return write_model(
         tmp_path_factory.mktemp("dense") / "dense.gguf", shape=ModelShape(n_experts=0), tokenizer=tokenizer
     )
-
-
-def command(*args: str | os.PathLike[str]) -> list[str]:
-    """The command line of `edgemoe` with this interpreter."""
-    return [sys.executable, "-m", "edgemoe", *(os.fspath(arg) for arg in args)]
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import edgemoe
-from conftest import command
+from command_line import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
