@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import edgemoe
 from command_line import command
-from model_files import tokenizer_of, write_model
+from model_files import ModelShape, tokenizer_of, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,9 +48,6 @@ def text_file(tmp_path_factory: pytest.TempPathFactory, tokenizer: dict[str, Any
 @pytest.fixture(scope="session")
 def dense_file(tmp_path_factory: pytest.TempPathFactory, tokenizer: dict[str, Any]) -> Path:
     """A random dense model with a tokenizer. Tests do not change it."""
-    from command_line import command
-from model_files import ModelShape
-
     return write_model(
         tmp_path_factory.mktemp("dense") / "dense.gguf", shape=ModelShape(n_experts=0), tokenizer=tokenizer
     )
