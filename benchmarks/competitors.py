@@ -122,6 +122,8 @@ def _failure(done: cgroup.Finished) -> str:
         return "timed out"
     if done.out_of_memory:
         return "killed for memory"
+    if done.exit_code < 0:
+        return f"killed by signal {-done.exit_code}"
     if done.exit_code:
         lines = done.stderr.strip().splitlines()
         return f"exit {done.exit_code}: {lines[-1] if lines else 'no message'}"

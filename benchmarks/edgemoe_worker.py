@@ -77,6 +77,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--prompt", type=int, default=0)
+    parser.add_argument("--warmup", type=int, default=0, help="tokens of a batch before all that counts")
     parser.add_argument("--text", type=Path)
     parser.add_argument("--io")
     parser.add_argument("--eviction")
@@ -87,7 +88,7 @@ def main() -> None:
         arguments.model,
         memory=arguments.memory or None,
         expert_cache=arguments.expert_cache or None,
-        n_ctx=max(512, arguments.tokens, arguments.prompt),
+        n_ctx=max(512, arguments.tokens, arguments.prompt, arguments.warmup),
         n_threads=arguments.threads,
         io=arguments.io,
         eviction=arguments.eviction,
@@ -97,6 +98,9 @@ def main() -> None:
         model.decode(tokens.take(1))
         first_token = time.perf_counter()
         result: dict[str, object] = {"load_seconds": loaded - begin, "first_token_seconds": first_token - begin}
+        if arguments.warmup:
+            model.reset()
+            prompt_pass(model, tokens.take(arguments.warmup))
         for _ in range(2 if arguments.prompt else 0):
             model.reset()
             result["prompt"] = prompt_pass(model, tokens.take(arguments.prompt))

@@ -115,18 +115,25 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: dict[str, Any]) -> None:
             writer.add_string(key, value)
 
 
-def tensor_data(tensor: Tensor, kind: str, rng: np.random.Generator) -> Iterable[np.ndarray[Any, Any]]:
-    """A tensor's bytes. A row's product with a normalised activation has a standard deviation of one.
+def spread(tensor: Tensor) -> float:
+    """Standard deviation of a matrix's weights: by default its product with a normalised activation has one of one.
 
-    Embeddings are as large as what a layer adds to them: otherwise what attention averages over the context, much the
-    same for every token, would decide the routing, and a cache would look too good.
+    A token's own embedding must stay larger than what attention averages over the context. That is much the same for
+    every token: if it decided the routing, neighbouring tokens would choose the same experts and every cache look good.
     """
-    spread = 1.0 if tensor.name == "token_embd.weight" else tensor.dims[-1] ** -0.5
+    unit = float(tensor.dims[-1] ** -0.5)
+    if tensor.name == "token_embd.weight":
+        return 1.0
+    return 0.1 * unit if tensor.name.endswith("attn_output.weight") else unit
+
+
+def tensor_data(tensor: Tensor, kind: str, rng: np.random.Generator) -> Iterable[np.ndarray[Any, Any]]:
+    """A tensor's bytes, in pieces."""
     if not tensor.keep_float:
-        return random_blocks.pieces(kind, tensor.n_weights, spread, rng)
+        return random_blocks.pieces(kind, tensor.n_weights, spread(tensor), rng)
     if len(tensor.dims) == 1:
         return [np.ones(tensor.dims, np.float32)]
-    return [(rng.standard_normal(tensor.dims) * spread).astype(np.float32)]
+    return [(rng.standard_normal(tensor.dims) * spread(tensor)).astype(np.float32)]
 
 
 @contextmanager

@@ -32,6 +32,7 @@ HERE = Path(__file__).resolve().parent
 DEFAULT_CEILINGS = {"olmoe": "50%,30%", "qwen3-30b": "4GiB", "small": "50%,35%"}
 LEARNED_CACHES = (10, 20, 30, 50)
 LARGEST_REQUEST = 1 << 20  # the engine splits what is larger
+RESIDENT_WARMUP = ("--warmup", "512")  # a batch that touches every expert: llama.cpp has read them all when it starts
 RESIDENT_ROOM = 1.15  # of the file: KV cache, compute buffers, the rest of the process
 
 
@@ -73,7 +74,7 @@ class Plan:
         edgemoe_options = self._edgemoe_options()
         if machine.available_bytes() > RESIDENT_ROOM * info.file_bytes:
             others = llama_competitors(True, None) if self._llama else []
-            pair = (Competitor("edgemoe", edgemoe_options=edgemoe_options), *others)
+            pair = (Competitor("edgemoe", edgemoe_options=(*edgemoe_options, *RESIDENT_WARMUP)), *others)
             yield Case("everything resident", label, self.work(model), 0, True, request, pair)
         else:
             say(f"{label}: not run with everything resident, memory is too small; the bound is the disk's alone")
@@ -92,8 +93,7 @@ class Plan:
         text = ("--text", str(HERE.parent / "python" / "edgemoe" / "model.py"))
         for share in (100, *LEARNED_CACHES):
             options = (*self._edgemoe_options(), *text)
-            if share < 100:
-                options += ("--expert-cache", str(info.expert_bytes * share // 100))
+            options += ("--expert-cache", str(info.expert_bytes * share // 100)) if share < 100 else RESIDENT_WARMUP
             others = llama_competitors(True, None)[:1] if self._llama and share == 100 else []
             label = "everything resident" if share == 100 else f"cache {share}% of the experts"
             pair = (Competitor("edgemoe", edgemoe_options=options), *others)
@@ -170,6 +170,12 @@ def save(arguments: argparse.Namespace, started: str, load: float, results: list
     return path
 
 
+def stop_once(*_: object) -> None:
+    """Ends like Ctrl-C, with the run under way and its cgroup; a second signal does not disturb that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -209,7 +215,7 @@ def main() -> int:
     load = machine.load_average()
     if load > 0.5:
         say(f"load average {load:.1f}: other processes are running, figures will be too low and scattered")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the run under way, too
+    signal.signal(signal.SIGTERM, stop_once)
     started = time.strftime("%Y%m%d-%H%M%S")
     results: list[CaseResult] = []
 

@@ -273,10 +273,18 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
     }
     job.lease = lease.value().get();
 
-    // Few matrices are cut so that every thread has its share of each; many are taken whole, one thread each.
+    // Few matrices are cut so that every thread has its share of each; many are taken whole, one thread each, and so
+    // are those that are all there and share out evenly: each unit costs a graph of its own.
     job.items = std::vector<Job::Item>(nodes.size() * job.experts.size());
     job.items_left = std::vector<std::atomic<int32_t>>(job.experts.size());
-    const bool cut = job.items.size() < 8 * static_cast<size_t>(n_threads) * nodes.size();
+    bool all_there = true;
+    for (size_t e = 0; e < job.experts.size() && all_there; e++) {
+        for (Projection projection : projections) {
+            all_there = all_there && job.lease->data(e, projection) != nullptr;
+        }
+    }
+    const bool even = job.items.size() % static_cast<size_t>(n_threads) == 0;
+    const bool cut = job.items.size() < 8 * static_cast<size_t>(n_threads) * nodes.size() && !(all_there && even);
     size_t next = 0;
     for (size_t e = 0; e < job.experts.size(); e++) {
         job.items_left[e].store(static_cast<int32_t>(nodes.size()), std::memory_order_relaxed);
