@@ -267,7 +267,7 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
     for (const RoutedExpert & routed : job.experts) {
         ids.push_back(routed.expert);
     }
-    Result<std::unique_ptr<Lease>> lease = store.acquire(layer, mask, ids);
+    Result<LeasePtr> lease = store.acquire(layer, mask, ids);
     if (!lease.is_ok()) {
         return lease.status();
     }

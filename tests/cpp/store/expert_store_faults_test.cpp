@@ -35,7 +35,7 @@ std::vector<int32_t> random_experts(std::mt19937 * random, int32_t n_experts) {
 // failed. Counts the matrices whose bytes are wrong (doctest's macros are not for threads of a test).
 Status compute(const ExpertFile & file, ExpertStore & store, int32_t layer, ProjectionMask mask,
                const std::vector<int32_t> & experts, int n_threads, std::atomic<int> * n_wrong) {
-    Result<std::unique_ptr<Lease>> acquired = store.acquire(layer, mask, experts);
+    Result<LeasePtr> acquired = store.acquire(layer, mask, experts);
     if (!acquired.is_ok()) {
         return acquired.status();
     }

@@ -35,6 +35,7 @@ struct Shape {
     int64_t rows = 64;  // of each of the three matrices
     uint64_t row_bytes = 64;
     uint64_t first_offset = 100;  // in the file: not aligned to anything
+    int32_t n_experts_used = 2;
 
     uint64_t part_bytes() const { return static_cast<uint64_t>(rows) * row_bytes; }
     uint64_t expert_bytes() const { return 3 * part_bytes(); }
@@ -67,7 +68,7 @@ public:
             }
             layers.push_back(std::move(experts));
         }
-        index_ = ExpertIndex({open_file(temporary_.path(), false)}, std::move(layers), 2);
+        index_ = ExpertIndex({open_file(temporary_.path(), false)}, std::move(layers), shape.n_experts_used);
     }
 
     const Shape & shape() const { return shape_; }
@@ -124,7 +125,7 @@ inline bool is_there(const Lease & lease, size_t i, ProjectionMask mask) {
 // it has one.
 inline Status serve(const ExpertFile & file, ExpertStore & store, int32_t layer, ProjectionMask mask,
                     const std::vector<int32_t> & experts) {
-    Result<std::unique_ptr<Lease>> acquired = store.acquire(layer, mask, experts);
+    Result<LeasePtr> acquired = store.acquire(layer, mask, experts);
     if (!acquired.is_ok()) {
         return acquired.status();
     }
