@@ -81,11 +81,26 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
 
 Status Model::make_store(uint64_t cache_bytes) {
     const ExpertIndex & experts = source_->experts();
-    Result<ReaderChoice> reader = make_reader(options_.io, source_->files(), kReadLanes);
+    if (options_.io == "mmap" && options_.direct_io == Toggle::kOn) {
+        return Status(StatusCode::kInvalidArgument,
+                      "io mmap reads through the page cache, and direct I/O was asked for; choose one of them");
+    }
+    layout_ = std::make_unique<ExpertLayout>(experts);
+    ReaderNeeds needs;
+    needs.engine = options_.io;
+    needs.files = source_->files();
+    needs.n_lanes = kReadLanes;
+    needs.read_bytes = static_cast<size_t>(ExpertStore::staging_bytes(experts, 1));
+    needs.may_map = !layout_->repacks() && options_.direct_io != Toggle::kOn;
+    needs.kept_share = static_cast<double>(cache_bytes) / static_cast<double>(plan_.expert_bytes);
+    Result<ReaderChoice> reader = make_reader(needs);
     if (!reader.is_ok()) {
         return reader.status();
     }
     io_reason_ = reader.value().reason;
+    if (reader.value().in_place && layout_->repacks()) {
+        layout_ = std::make_unique<ExpertLayout>(experts, ExpertLayout::Choice::kAsInFile);
+    }
     PolicyShape shape;
     shape.n_layers = experts.layers().back().layer + 1;
     for (const ExpertLayer & layer : experts.layers()) {
@@ -104,7 +119,7 @@ Status Model::make_store(uint64_t cache_bytes) {
     }
     options.reader = std::move(reader.value().reader);
     options.n_staging = kStagingBuffers;
-    layout_ = std::make_unique<ExpertLayout>(experts);
+    options.in_place = reader.value().in_place;
     Result<std::unique_ptr<ExpertStore>> store = ExpertStore::create(experts, *layout_, std::move(options));
     if (!store.is_ok()) {
         return Status(store.status().code(), source_->path() + ": " + store.status().message());

@@ -3,9 +3,11 @@
 
 namespace edgemoe {
 
-// A new pass over the layers begins when a layer is asked for again, or an earlier one: one ubatch, one step.
-void ExpertStore::start_pass(int32_t layer, ProjectionMask mask) {
-    if (layer < time_.layer || (layer == time_.layer && (pass_mask_ & mask) != 0)) {
+// A new pass over the layers begins when a layer is asked for again, or an earlier one: one ubatch, one step. True if
+// one did.
+bool ExpertStore::start_pass(int32_t layer, ProjectionMask mask) {
+    const bool is_new = layer < time_.layer || (layer == time_.layer && (pass_mask_ & mask) != 0);
+    if (is_new) {
         time_.step++;
         pass_mask_ = 0;
     }
@@ -13,6 +15,7 @@ void ExpertStore::start_pass(int32_t layer, ProjectionMask mask) {
         time_.layer = layer;
         pass_mask_ = 0;
     }
+    return is_new;
 }
 
 std::optional<StreamLimits> ExpertStore::stream_limits(const Lease & lease) const {
@@ -87,7 +90,13 @@ bool ExpertStore::insert(const Lease & lease, ExpertEntry & entry) {
     if (is_inserted) {
         entry.is_resident = true;
         for (size_t p = 0; p < kProjectionCount; p++) {
-            if (entry.matrix_bytes[p] > 0) {
+            if (entry.matrix_bytes[p] == 0) {
+                continue;
+            }
+            if (mapped_ != nullptr) {
+                entry.matrices[p] = mapped_->address((*entry.parts)[p]);
+                mapped_->retain((*entry.parts)[p]);
+            } else {
                 entry.matrices[p] = arena_.data() + cache_.offset(entry.id, static_cast<Projection>(p));
             }
         }
@@ -99,6 +108,9 @@ void ExpertStore::forget(ExpertEntry & entry) {
     entry.is_resident = false;
     for (size_t p = 0; p < kProjectionCount; p++) {
         entry.states[p].store(PartState::kAbsent, std::memory_order_relaxed);
+        if (mapped_ != nullptr && entry.matrix_bytes[p] > 0) {
+            mapped_->release((*entry.parts)[p], &unmapped_);
+        }
     }
     stats_.evictions++;
 }
@@ -113,8 +125,8 @@ void ExpertStore::queue_absent(const Lease & lease, int32_t e, ProjectionMask ma
         }
         cache_.pin(entry.id);
         entry.states[p].store(PartState::kReading, std::memory_order_relaxed);
-        entry.chunks_left[p] =
-            reads_.add(lease.number_, e, static_cast<Projection>(p), part, *index_.files()[part.file]);
+        entry.chunks_left[p] = reads_.add(lease.number_, e, static_cast<Projection>(p), part,
+                                          *index_.files()[part.file], mapped_ != nullptr ? entry.matrices[p] : nullptr);
     }
 }
 

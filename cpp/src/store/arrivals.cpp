@@ -69,7 +69,8 @@ void ExpertStore::ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompleti
     idle_errands_.push_back(std::move(errands));
 }
 
-// The rows that a read brought go to their slot, which cannot move or go: their part's pin holds it. Without the lock.
+// The rows that a read brought are looked at and go to their slot, which cannot move or go: their part's pin holds it.
+// Without the lock.
 Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completion) const {
     if (!completion.status.is_ok()) {
         return completion.status;
@@ -78,6 +79,9 @@ Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completi
         return Status(StatusCode::kIo, chunk.file->path() + ": offset " +
                                            std::to_string(chunk.aligned_offset + completion.bytes_read) +
                                            ": unexpected end of file");
+    }
+    if (mapped_ != nullptr) {
+        return Status::ok();  // the matrix is where it was read
     }
     const ExpertEntry & entry = experts_[chunk.entry];
     const ExpertPart & part = entry.part(chunk.projection);

@@ -43,8 +43,8 @@ uint64_t ChunkQueue::buffer_bytes(const ExpertIndex & index) {
     return align_up(most, kDirectAlignment) + 2 * kDirectAlignment;
 }
 
-Result<ChunkQueue> ChunkQueue::create(const ExpertIndex & index, size_t n_buffers) {
-    Result<StagingPool> staging = StagingPool::create(n_buffers, buffer_bytes(index));
+Result<ChunkQueue> ChunkQueue::create(size_t n_buffers, uint64_t buffer_bytes) {
+    Result<StagingPool> staging = StagingPool::create(n_buffers, static_cast<size_t>(buffer_bytes));
     if (!staging.is_ok()) {
         return staging.status();
     }
@@ -54,7 +54,7 @@ Result<ChunkQueue> ChunkQueue::create(const ExpertIndex & index, size_t n_buffer
 }
 
 int32_t ChunkQueue::add(uint64_t lease, int32_t entry, Projection projection, const ExpertPart & part,
-                        const File & file) {
+                        const File & file, std::byte * mapped) {
     assert(part.present);
     if (first_ > 0 && queue_.size() == queue_.capacity()) {
         queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
@@ -71,9 +71,11 @@ int32_t ChunkQueue::add(uint64_t lease, int32_t entry, Projection projection, co
         chunk.n_rows = std::min(step, part.rows - row);
         chunk.bytes = static_cast<uint64_t>(chunk.n_rows) * row_bytes(part);
         chunk.file = &file;
-        const uint64_t offset = part.offset + static_cast<uint64_t>(row) * row_bytes(part);
+        const uint64_t skipped = static_cast<uint64_t>(row) * row_bytes(part);
+        const uint64_t offset = part.offset + skipped;
         chunk.aligned_offset = align_down(offset, kDirectAlignment);
         chunk.skip_bytes = static_cast<size_t>(offset - chunk.aligned_offset);
+        chunk.in_place = mapped != nullptr ? mapped + skipped - chunk.skip_bytes : nullptr;
         queue_.push_back(chunk);
         n_chunks++;
     }
@@ -91,7 +93,7 @@ void ChunkQueue::start(std::vector<ReadRequest> * requests) {
         request.file = chunk.file;
         request.offset = chunk.aligned_offset;
         request.bytes = chunk.read_bytes();
-        request.destination = staging_.data(buffer);
+        request.destination = chunk.in_place != nullptr ? chunk.in_place : staging_.data(buffer);
         requests->push_back(request);
     }
     if (first_ == queue_.size()) {
@@ -101,7 +103,8 @@ void ChunkQueue::start(std::vector<ReadRequest> * requests) {
 }
 
 const std::byte * ChunkQueue::data(uint64_t read_id) const {
-    return staging_.data(static_cast<size_t>(read_id)) + chunk(read_id).skip_bytes;
+    const std::byte * read = chunk(read_id).in_place;
+    return (read != nullptr ? read : staging_.data(static_cast<size_t>(read_id))) + chunk(read_id).skip_bytes;
 }
 
 void ChunkQueue::finish(uint64_t read_id) {

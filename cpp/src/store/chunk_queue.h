@@ -22,8 +22,9 @@ struct Chunk {
     int64_t n_rows = 0;
     uint64_t bytes = 0;  // of the rows
     const File * file = nullptr;
-    uint64_t aligned_offset = 0;  // in the file
-    size_t skip_bytes = 0;        // from the aligned offset to the first byte wanted
+    uint64_t aligned_offset = 0;     // in the file
+    size_t skip_bytes = 0;           // from the aligned offset to the first byte wanted
+    std::byte * in_place = nullptr;  // where the aligned offset is mapped, if the read goes there
 
     // The read's size.
     size_t read_bytes() const;
@@ -35,14 +36,21 @@ public:
     // The largest read of any matrix of `index`, and so the size of a buffer.
     static uint64_t buffer_bytes(const ExpertIndex & index);
 
-    // `n_buffers` reads in flight at once, with a buffer each. kOutOfBudget when memory is refused.
-    static Result<ChunkQueue> create(const ExpertIndex & index, size_t n_buffers);
+    // `n_buffers` reads in flight at once, each with a buffer of `buffer_bytes` (0 if all are in place). kOutOfBudget
+    // when memory is refused.
+    static Result<ChunkQueue> create(size_t n_buffers, uint64_t buffer_bytes);
 
-    // Queues the chunks of a matrix, in the order of its rows, and returns their number.
-    int32_t add(uint64_t lease, int32_t entry, Projection projection, const ExpertPart & part, const File & file);
+    // Queues the chunks of a matrix, in the order of its rows, and returns their number. `mapped`: where the matrix is
+    // mapped, to be read in place; nullptr for reads into buffers.
+    int32_t add(uint64_t lease, int32_t entry, Projection projection, const ExpertPart & part, const File & file,
+                std::byte * mapped);
 
     // Appends requests for as many queued chunks, in order, as there are buffers. They are in flight from here on.
     void start(std::vector<ReadRequest> * requests);
+
+    // The memory of all buffers.
+    std::byte * buffers() const { return staging_.data(0); }
+    size_t buffers_bytes() const { return staging_.buffer_bytes() * in_flight_.size(); }
 
     // The chunk of a request in flight, and where its wanted bytes are. Valid until finish().
     const Chunk & chunk(uint64_t read_id) const { return in_flight_[static_cast<size_t>(read_id)]; }

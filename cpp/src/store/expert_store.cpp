@@ -67,34 +67,49 @@ uint64_t ExpertStore::staging_bytes(const ExpertIndex & index, size_t n_staging)
 Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & index, const RowConverter & converter,
                                                          ExpertStoreOptions options) {
     const uint64_t least = least_cache_bytes(index);
+    std::unique_ptr<MappedExperts> mapped;
+    if (options.in_place) {
+        Result<std::unique_ptr<MappedExperts>> made = MappedExperts::create(index);
+        if (!made.is_ok()) {
+            return made.status();
+        }
+        mapped = std::move(made).value();
+        options.cache_bytes = MappedExperts::matrix_budget(index, options.cache_bytes);
+    }
     if (options.cache_bytes < least) {
         return Status(StatusCode::kOutOfBudget, "an expert cache of " + std::to_string(options.cache_bytes) +
                                                     " bytes does not hold one expert; the least is " +
                                                     std::to_string(least) + " bytes");
     }
-    Result<ChunkQueue> reads = ChunkQueue::create(index, options.n_staging);
+    Result<ChunkQueue> reads =
+        ChunkQueue::create(options.n_staging, options.in_place ? 0 : ChunkQueue::buffer_bytes(index));
     if (!reads.is_ok()) {
         return reads.status();
     }
-    Result<AlignedMemory> arena = AlignedMemory::allocate(options.cache_bytes, AlignedMemory::Access::kReadWrite);
+    Result<AlignedMemory> arena =
+        AlignedMemory::allocate(options.in_place ? 0 : options.cache_bytes, AlignedMemory::Access::kReadWrite);
     if (!arena.is_ok()) {
         return arena.status();
     }
-    return std::unique_ptr<ExpertStore>(
-        new ExpertStore(index, converter, std::move(options), std::move(reads).value(), std::move(arena).value()));
+    return std::unique_ptr<ExpertStore>(new ExpertStore(index, converter, std::move(options), std::move(reads).value(),
+                                                        std::move(arena).value(), std::move(mapped)));
 }
 
 ExpertStore::ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options,
-                         ChunkQueue reads, AlignedMemory arena)
+                         ChunkQueue reads, AlignedMemory arena, std::unique_ptr<MappedExperts> mapped)
     : index_(index),
       converter_(converter),
       arena_(std::move(arena)),
+      mapped_(std::move(mapped)),
       experts_(index),
-      cache_(options.cache_bytes, shape_of(index), std::move(options.policy)),
+      cache_(options.cache_bytes, shape_of(index), std::move(options.policy),
+             mapped_ != nullptr ? ExpertCache::Placement::kCounted : ExpertCache::Placement::kArena),
       rule_(streaming_rule(options.cache_bytes, index)),
       reads_(std::move(reads)),
       arrived_(options.n_staging),
-      reader_(std::move(options.reader)) {}
+      reader_(std::move(options.reader)) {
+    reader_->prepare(index.files(), reads_.buffers(), reads_.buffers_bytes());
+}
 
 ExpertStore::~ExpertStore() = default;
 
@@ -136,12 +151,16 @@ Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const 
     if (Status status = resolve(layer, mask, experts, &lease.entries_); !status.is_ok()) {
         return status;
     }
+    if (start_pass(layer, mask) && mapped_ != nullptr) {
+        if (Status status = mapped_->check_unchanged(); !status.is_ok()) {
+            return status;
+        }
+    }
     lease.begin(layer, mask);
     LeasePtr handle(idle_leases_.back().release());
     idle_leases_.pop_back();
 
     lease.number_ = ++n_leases_;
-    start_pass(layer, mask);
     lease.time_ = time_;
     const bool first_of_pass = pass_mask_ == 0;
     pass_mask_ = static_cast<ProjectionMask>(pass_mask_ | mask);
@@ -189,12 +208,16 @@ void ExpertStore::end(Lease & lease) {
     idle_leases_.emplace_back(&lease);
 }
 
-// Starts what is queued; the reader is called without the lock.
+// Drops what was evicted in place and starts what is queued, both without the lock.
 void ExpertStore::submit_and_unlock(std::unique_lock<std::mutex> & lock) {
     std::unique_ptr<Errands> errands = borrow_errands();
     reads_.start(&errands->requests);
-    if (!errands->requests.empty()) {
+    errands->unmapped.swap(unmapped_);
+    if (!errands->requests.empty() || !errands->unmapped.empty()) {
         lock.unlock();
+        // If one of these experts is read again by now, its pages come back when they are touched.
+        std::for_each(errands->unmapped.begin(), errands->unmapped.end(), MappedExperts::drop);
+        errands->unmapped.clear();
         reader_->submit(errands->requests);
         errands->requests.clear();
         lock.lock();

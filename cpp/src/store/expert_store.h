@@ -14,6 +14,7 @@
 #include "store/chunk_queue.h"
 #include "store/expert_table.h"
 #include "store/lease.h"
+#include "store/mapped_experts.h"
 #include "store/ring.h"
 #include "store/row_converter.h"
 
@@ -40,12 +41,16 @@ struct ExpertStoreOptions {
     std::unique_ptr<EvictionPolicy> policy;
     std::unique_ptr<AsyncReader> reader;
     size_t n_staging = 8;  // reads in flight at once; REQUIRES at least 1
+    // Matrices are used where the files are mapped: nothing is copied or converted, `reader` is make_mmap_reader()'s,
+    // and cache_bytes limits what is kept of the page cache.
+    bool in_place = false;
 };
 
 // Thread-safe, but one Lease at a time per store: a second one while a Lease lives may fail for want of room.
 class ExpertStore {
 public:
-    // `index` and `converter` outlive the store. kOutOfBudget when the arena cannot be had or is too small.
+    // `index` and `converter` outlive the store. kOutOfBudget when the arena cannot be had or is too small,
+    // kIo when a file cannot be mapped.
     static Result<std::unique_ptr<ExpertStore>> create(const ExpertIndex & index, const RowConverter & converter,
                                                        ExpertStoreOptions options);
     ~ExpertStore();
@@ -58,8 +63,9 @@ public:
     static uint64_t staging_bytes(const ExpertIndex & index, size_t n_staging);
 
     // Makes the projections in `mask` of the experts of `layer` resident; does not wait. `experts`: distinct numbers.
-    // Fails with kOutOfBudget when not even one fits, kFormat when an expert does not exist or lacks a projection. What
-    // an earlier Lease failed to read, or left behind unread, is read anew. No Lease outlives the store.
+    // Fails with kOutOfBudget when not even one fits, kFormat when an expert does not exist or lacks a projection, in
+    // place with kIo when a file has changed since it was opened (looked at once a pass). What an earlier Lease failed
+    // to read, or left behind unread, is read anew. No Lease outlives the store.
     Result<LeasePtr> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts);
 
     // Adds to the statistics the time that `n_threads` compute threads waited in progress(), summed over them.
@@ -80,10 +86,11 @@ private:
     struct Errands {
         std::vector<ReadRequest> requests;
         std::vector<ReadCompletion> completions;
+        std::vector<MappedExperts::Span> unmapped;
     };
 
     ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options, ChunkQueue reads,
-                AlignedMemory arena);
+                AlignedMemory arena, std::unique_ptr<MappedExperts> mapped);
 
     // Everything below REQUIRES mutex_, but what says otherwise.
 
@@ -97,7 +104,7 @@ private:
     std::unique_ptr<Errands> borrow_errands();
 
     // admission.cpp
-    void start_pass(int32_t layer, ProjectionMask mask);
+    bool start_pass(int32_t layer, ProjectionMask mask);
     std::optional<StreamLimits> stream_limits(const Lease & lease) const;
     void count_uses(const Lease & lease);
     void pin_residents(Lease & lease);
@@ -120,7 +127,8 @@ private:
 
     const ExpertIndex & index_;
     const RowConverter & converter_;
-    AlignedMemory arena_;
+    AlignedMemory arena_;                    // empty in place
+    std::unique_ptr<MappedExperts> mapped_;  // in place, otherwise nullptr; guarded as its head says
 
     mutable std::mutex mutex_;
     ExpertTable experts_;  // guarded by mutex_, as its head says
@@ -136,8 +144,9 @@ private:
     PolicyTime time_;
     ProjectionMask pass_mask_ = 0;  // projections asked for in this layer and pass
     StreamStats stats_;
-    std::vector<ExpertId> evicted_;  // of insert() alone
-    std::vector<int32_t> admitted_;  // of admit() alone
+    std::vector<ExpertId> evicted_;              // of insert() alone
+    std::vector<int32_t> admitted_;              // of admit() alone
+    std::vector<MappedExperts::Span> unmapped_;  // evicted in place, to be dropped without the lock
     std::vector<std::unique_ptr<Lease>> idle_leases_;
     std::vector<std::unique_ptr<Errands>> idle_errands_;
     std::unique_ptr<AsyncReader> reader_;  // not guarded; last: its destructor waits for reads into the buffers
