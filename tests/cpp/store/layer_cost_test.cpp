@@ -99,8 +99,10 @@ void pass_layer(ExpertStore & store, int32_t layer, const std::vector<int32_t> &
     for (const ProjectionMask mask : {kGateAndUp, kDownOnly}) {
         const Result<LeasePtr> lease = store.acquire(layer, mask, experts);
         for (size_t i = 0; i < experts.size(); ++i) {
-            while (!is_there(*lease.value(), i, mask)) {
-                lease.value()->progress(true);
+            for (const Projection projection : {Projection::kGate, Projection::kUp, Projection::kDown}) {
+                while ((mask & projection_bit(projection)) != 0 && lease.value()->data(i, projection) == nullptr) {
+                    lease.value()->progress(true);
+                }
             }
             lease.value()->release(i);
         }

@@ -82,7 +82,13 @@ std::unique_ptr<AsyncReader> make_reader_of(const std::string & engine) {
     return engine == "mmap" ? make_mmap_reader(3) : make_engine(engine, 3);
 }
 
-void stress(const std::string & engine, const Shape & shape, uint32_t seed) {
+// Of how many leases, and how many of them failed.
+struct Tally {
+    int n_done = 0;
+    int n_failed = 0;
+};
+
+void stress(const std::string & engine, const Shape & shape, uint32_t seed, Tally * tally) {
     std::mt19937 random(seed);
     const auto below = [&random](int32_t n) { return static_cast<int32_t>(random() % static_cast<uint32_t>(n)); };
     std::unique_ptr<AsyncReader> reader = make_reader_of(engine);
@@ -100,8 +106,6 @@ void stress(const std::string & engine, const Shape & shape, uint32_t seed) {
     const auto store = file.make_store(static_cast<uint64_t>(1 + below(2 * shape.n_experts)),
                                        std::make_unique<FaultyReader>(std::move(reader), plan),
                                        static_cast<size_t>(1 + below(9)), "default", engine == "mmap");
-    int n_failed = 0;
-    int n_done = 0;
     for (int pass = 0; pass < 14; ++pass) {
         for (int32_t layer = 0; layer < shape.n_layers; ++layer) {
             std::vector<int32_t> experts(static_cast<size_t>(shape.n_experts));
@@ -120,28 +124,32 @@ void stress(const std::string & engine, const Shape & shape, uint32_t seed) {
                 if (outcome.failed) {
                     const StatusCode code = lease.value()->status().code();
                     CHECK(code == StatusCode::kIo);
-                    n_failed++;
+                    tally->n_failed++;
                 } else {
-                    n_done++;
+                    tally->n_done++;
                 }
                 CHECK(store->resident_bytes() <= store->cache_bytes());
             }
         }
     }
-    CHECK(n_failed > 0);
-    CHECK(n_done > 0);
 }
 
 }  // namespace
 
 TEST_CASE("NothingIsWrongOrHangsWhenReadsAreLateReorderedShortAndFailing") {
     for (const std::string engine : {"threads", "uring", "mmap"}) {
-        for (uint32_t seed = 1; seed <= 6; ++seed) {
-            CAPTURE(engine);
-            CAPTURE(seed);
-            stress(engine, {2, 8, 96, 96, 100, 3}, seed);
-            stress(engine, {1, 4, 288, 8192, 4096, 2}, seed);
+        CAPTURE(engine);
+        if (make_reader_of(engine) == nullptr) {
+            continue;
         }
+        Tally tally;
+        for (uint32_t seed = 1; seed <= 6; ++seed) {
+            CAPTURE(seed);
+            stress(engine, {2, 8, 96, 96, 100, 3}, seed, &tally);
+            stress(engine, {1, 4, 288, 8192, 4096, 2}, seed, &tally);
+        }
+        CHECK(tally.n_failed > 0);
+        CHECK(tally.n_done > 0);
     }
 }
 
