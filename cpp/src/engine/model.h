@@ -5,9 +5,11 @@
 #include "backend/expert_layout.h"
 #include "base/status.h"
 #include "engine/gguf_source.h"
+#include "engine/hot_weights.h"
 #include "engine/llama_handles.h"
 #include "engine/load_options.h"
 #include "engine/memory_plan.h"
+#include "storage/reader_factory.h"
 #include "store/expert_store.h"
 
 #include <memory>
@@ -52,8 +54,10 @@ public:
 
 private:
     Model() = default;
-    Status make_store(uint64_t cache_bytes);
-    Status load_streamed();
+    Result<ReaderChoice> choose_reader(uint64_t cache_bytes);
+    Status read_hot_weights(const ReaderChoice & reader);
+    Status make_store(uint64_t cache_bytes, ReaderChoice reader);
+    Status load_streamed(uint64_t cache_bytes);
     Status load_by_llama();
 
     // In the order in which they depend on each other; destroyed in reverse.
@@ -68,6 +72,7 @@ private:
     std::unique_ptr<ExpertLayout> layout_;
     std::unique_ptr<ExpertStore> store_;
     mutable ExpertBufferType type_;
+    std::unique_ptr<HotWeights> hot_weights_;
     LlamaModel model_;
 };
 

@@ -47,8 +47,9 @@ class AsyncReader {
 public:
     virtual ~AsyncReader() = default;
 
-    // Says before the first submit() where reads will come from and go to, if that is known: an engine may register
-    // both with the kernel. Other files and destinations work all the same. `files` and `memory` outlive the reader.
+    // Says where reads will come from and go to, if that is known: an engine may register both with the kernel. Other
+    // files and destinations work all the same. `files` and `memory` outlive the reader. REQUIRES: nothing is in
+    // flight.
     virtual void prepare(const std::vector<std::shared_ptr<const File>> & files, std::byte * memory, size_t bytes) {
         static_cast<void>(files);
         static_cast<void>(memory);
