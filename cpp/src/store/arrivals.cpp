@@ -15,7 +15,7 @@ void ExpertStore::announce_change() {
 // One arrival a call, so that what comes together is converted by several threads.
 bool ExpertStore::take_arrival(Lease & lease, bool may_block) {
     std::unique_lock<std::mutex> lock(mutex_);
-    if (arrived_.empty() && is_reader_busy()) {
+    if (is_reader_busy()) {  // also when something has arrived: a ring starts its next reads when it is asked
         ask_reader(&AsyncReader::reap, lock);
     }
     while (arrived_.empty()) {

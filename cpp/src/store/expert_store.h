@@ -123,7 +123,7 @@ private:
     void fail(Lease & lease, const Chunk & chunk, const Status & status);
     void announce_change();
     bool reads_left() const { return !reads_.idle(); }
-    bool is_reader_busy() const { return reads_.n_in_flight() > n_converting_; }  // REQUIRES: arrived_ is empty
+    bool is_reader_busy() const { return reads_.n_in_flight() > n_converting_ + arrived_.size(); }
 
     const ExpertIndex & index_;
     const RowConverter & converter_;

@@ -14,6 +14,7 @@ public:
     explicit Ring(size_t capacity) : values_(capacity) {}
 
     bool empty() const { return size_ == 0; }
+    size_t size() const { return size_; }
     void push(T value) {
         assert(size_ < values_.size());
         values_[(first_ + size_++) % values_.size()] = std::move(value);
