@@ -6,6 +6,7 @@
 #include "engine/window_evaluator.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -49,5 +50,22 @@ private:
     double nll_ = 0, nll2_ = 0, base_nll_ = 0, kl_ = 0, kl2_ = 0;
     bool has_base_ = false;
 };
+
+// One batch of a window, as WindowEvaluator::append() got it.
+struct WindowBatch {
+    const int32_t * tokens = nullptr;
+    int32_t n_tokens = 0;
+    int32_t position = 0;  // of the first one in its window
+    int32_t first_output = 0;
+};
+
+// `rows`: the scored tokens of the batch, by index; `targets`: the token that came after each. Called when the batch
+// was evaluated; not ok ends the run.
+using ScoreBatch = std::function<Status(const WindowBatch & batch, const std::vector<int32_t> & rows,
+                                        const std::vector<int32_t> & targets)>;
+
+// Evaluates the whole windows of `tokens`, reporting to `meter`.
+Status score_windows(const std::vector<int32_t> & tokens, int32_t n_ctx, WindowEvaluator & evaluator,
+                     ProgressMeter & meter, const ScoreBatch & score);
 
 }  // namespace edgemoe
