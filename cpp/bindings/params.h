@@ -43,4 +43,10 @@ struct EvaluateParams {
     std::optional<std::string> against;  // a path
 };
 
+struct ProfileParams {
+    edgemoe_profile_params values = client::default_profile_params();
+    LoadParams load;
+    std::optional<std::string> activations;  // a path
+};
+
 }  // namespace edgemoe::bindings

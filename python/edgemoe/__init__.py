@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from edgemoe.evaluation import evaluate
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
-    from edgemoe.records import Evaluation, ModelInfo, Stats
+    from edgemoe.profiling import Profile, open_profile, profile
+    from edgemoe.records import Evaluation, LayerProfile, ModelInfo, ProfileInfo, Stats
 
     __version__: str
 
@@ -25,10 +26,13 @@ __all__ = [
     "EdgemoeError",
     "EdgemoeIOError",
     "Evaluation",
+    "LayerProfile",
     "Model",
     "ModelFormatError",
     "ModelInfo",
     "OutOfBudgetError",
+    "Profile",
+    "ProfileInfo",
     "Stats",
     "TextStream",
     "__version__",
@@ -36,6 +40,8 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "open_profile",
+    "profile",
     "set_log",
 ]
 
@@ -45,7 +51,8 @@ _HOMES = {
     "evaluation": ("evaluate",),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
-    "records": ("Evaluation", "ModelInfo", "Stats"),
+    "profiling": ("Profile", "open_profile", "profile"),
+    "records": ("Evaluation", "LayerProfile", "ModelInfo", "ProfileInfo", "Stats"),
 }
 
 
