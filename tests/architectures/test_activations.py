@@ -1,4 +1,4 @@
-"""Is what is said of an expert's inputs what the graph computes? Every MoE architecture, against the graph's own values."""
+"""Are an expert's inputs what the graph computes? Every MoE architecture, against the graph's own values."""
 
 from __future__ import annotations
 
