@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemoe.errors import Cancelled, EdgemoeError, EdgemoeIOError, ModelFormatError, OutOfBudgetError
+    from edgemoe.evaluation import evaluate
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
-    from edgemoe.records import ModelInfo, Stats
+    from edgemoe.profiling import Profile, open_profile, profile
+    from edgemoe.records import Evaluation, LayerProfile, ModelInfo, ProfileInfo, Stats
 
     __version__: str
 
@@ -23,25 +25,34 @@ __all__ = [
     "Cancelled",
     "EdgemoeError",
     "EdgemoeIOError",
+    "Evaluation",
+    "LayerProfile",
     "Model",
     "ModelFormatError",
     "ModelInfo",
     "OutOfBudgetError",
+    "Profile",
+    "ProfileInfo",
     "Stats",
     "TextStream",
     "__version__",
     "default_model_path",
+    "evaluate",
     "inspect",
     "load",
+    "open_profile",
+    "profile",
     "set_log",
 ]
 
 # Imported when first used: `import edgemoe` costs next to nothing.
 _HOMES = {
     "errors": ("Cancelled", "EdgemoeError", "EdgemoeIOError", "ModelFormatError", "OutOfBudgetError"),
+    "evaluation": ("evaluate",),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
-    "records": ("ModelInfo", "Stats"),
+    "profiling": ("Profile", "open_profile", "profile"),
+    "records": ("Evaluation", "LayerProfile", "ModelInfo", "ProfileInfo", "Stats"),
 }
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Record(Mapping[str, Any]):
@@ -104,3 +108,65 @@ class Stats(Record):
     io: str
     mode: str
     """"streamed", "resident" or "dense"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation(Record):
+    """How good a model is on a text; natural logarithms. What compares with a base model is None without one."""
+
+    tokens: int
+    """Tokens that were scored: those of the second half of each window."""
+    perplexity: float
+    perplexity_error: float
+    """Standard error."""
+    base_perplexity: float | None = None
+    kl_divergence: float | None = None
+    """Mean of KL(base || model)."""
+    kl_divergence_error: float | None = None
+    """Standard error."""
+    argmax_agreement: float | None = None
+    """Share of tokens where both models have the same likeliest token."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileInfo(Record):
+    """What a profile is of."""
+
+    architecture: str
+    name: str
+    n_tokens: int
+    """Tokens of the text, in whole windows."""
+    n_ctx: int
+    """The window, in tokens."""
+    n_layers: int
+    """Layers that have routed experts."""
+    n_experts: int
+    """Experts per layer."""
+    n_experts_used: int
+    few_tokens: int
+    """An expert that fewer tokens were routed to is hardly reached."""
+    n_hardly_reached: int
+    has_sensitivity: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerProfile(Record):
+    """What the experts of one layer did and saw. The arrays cannot be written to."""
+
+    layer: int
+    """The N of blk.N."""
+    evaluated: bool
+    """False: the model's graph does not use this layer's experts."""
+    counts: npt.NDArray[np.uint32]
+    """[n_experts]: tokens routed to each."""
+    mass: npt.NDArray[np.float64]
+    """[n_experts]: sum of the router's weights."""
+    ids: npt.NDArray[np.int16]
+    """[n_tokens, n_experts_used]: experts of each token, in the router's order; -1: none."""
+    weights: npt.NDArray[np.float32]
+    """[n_tokens, n_experts_used]: the router's weights."""
+    input_moments: npt.NDArray[np.float32] | None
+    """[n_experts, columns]: sum over the expert's tokens of router weight squared times the input of gate and up
+    squared."""
+    down_moments: npt.NDArray[np.float32] | None
+    """The same of down's input; None where the model's activation is not understood."""

@@ -60,7 +60,8 @@ Result<Model::Description> Model::describe(const std::string & path, const LoadO
     return Description{std::move(laid_out.value().source), laid_out.value().plan};
 }
 
-Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadOptions & options) {
+Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadOptions & options,
+                                           const RowDecorator & decorate) {
     const auto start = std::chrono::steady_clock::now();
     std::unique_ptr<Model> model(new Model());
     Result<LaidOut> laid_out = lay_out(path, options, model->type_);
@@ -84,7 +85,8 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     if (!cache_bytes.is_ok()) {
         return cache_bytes.status();
     }
-    Status status = options.streaming ? model->load_streamed(cache_bytes.value()) : model->load_by_llama();
+    Status status =
+        options.streaming ? model->load_streamed(cache_bytes.value(), decorate) : model->load_by_llama();
     if (!status.is_ok()) {
         return status;
     }
@@ -92,7 +94,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     return model;
 }
 
-Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader) {
+Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDecorator & decorate) {
     const ExpertIndex & experts = source_->experts();
     PolicyShape shape;
     shape.n_layers = experts.layers().back().layer + 1;
@@ -113,7 +115,12 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader) {
     options.reader = std::move(reader.reader);
     options.n_staging = kStagingBuffers;
     options.in_place = reader.in_place;
-    Result<std::unique_ptr<ExpertStore>> store = ExpertStore::create(experts, *layout_, std::move(options));
+    const RowConverter * converter = layout_.get();
+    if (decorate) {
+        decorated_ = decorate(experts, *layout_);
+        converter = decorated_.get();
+    }
+    Result<std::unique_ptr<ExpertStore>> store = ExpertStore::create(experts, *converter, std::move(options));
     if (!store.is_ok()) {
         return Status(store.status().code(), source_->path() + ": " + store.status().message());
     }
@@ -123,7 +130,7 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader) {
 }
 
 // Decides how matrices lie in memory, which an engine that reads in place leaves as in the file.
-Result<ReaderChoice> Model::choose_reader(uint64_t cache_bytes) {
+Result<ReaderChoice> Model::choose_reader(uint64_t cache_bytes, bool decorated) {
     const ExpertIndex & experts = source_->experts();
     layout_ = std::make_unique<ExpertLayout>(experts);
     ReaderNeeds needs;
@@ -132,7 +139,7 @@ Result<ReaderChoice> Model::choose_reader(uint64_t cache_bytes) {
     needs.n_lanes = kReadLanes;
     if (!experts.empty()) {
         needs.read_bytes = static_cast<size_t>(ExpertStore::staging_bytes(experts, 1));
-        needs.may_map = !layout_->repacks() && options_.direct_io != Toggle::kOn;
+        needs.may_map = !decorated && !layout_->repacks() && options_.direct_io != Toggle::kOn;
         needs.kept_share = static_cast<double>(cache_bytes) / static_cast<double>(plan_.expert_bytes);
     }
     Result<ReaderChoice> reader = make_reader(needs);
@@ -161,8 +168,8 @@ Status Model::read_hot_weights(const ReaderChoice & reader) {
     return hot_weights_->read(*source_, engine, options_.progress, n_threads_, kStagingBuffers);
 }
 
-Status Model::load_streamed(uint64_t cache_bytes) {
-    Result<ReaderChoice> reader = choose_reader(cache_bytes);
+Status Model::load_streamed(uint64_t cache_bytes, const RowDecorator & decorate) {
+    Result<ReaderChoice> reader = choose_reader(cache_bytes, static_cast<bool>(decorate));
     if (!reader.is_ok()) {
         return reader.status();
     }
@@ -176,7 +183,7 @@ Status Model::load_streamed(uint64_t cache_bytes) {
         return status;
     }
     io_reason_ = reader.value().reason;
-    return make_store(cache_bytes, std::move(reader).value());
+    return make_store(cache_bytes, std::move(reader).value(), decorate);
 }
 
 Status Model::load_by_llama() {
