@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from edgemoe.errors import Cancelled, EdgemoeError, EdgemoeIOError, ModelFormatError, OutOfBudgetError
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
-    from edgemoe.records import ModelInfo, Stats
+    from edgemoe.packed import repack, unpack
+    from edgemoe.records import FileInfo, ModelInfo, Stats, TypeUse
 
     __version__: str
 
@@ -23,17 +24,21 @@ __all__ = [
     "Cancelled",
     "EdgemoeError",
     "EdgemoeIOError",
+    "FileInfo",
     "Model",
     "ModelFormatError",
     "ModelInfo",
     "OutOfBudgetError",
     "Stats",
     "TextStream",
+    "TypeUse",
     "__version__",
     "default_model_path",
     "inspect",
     "load",
+    "repack",
     "set_log",
+    "unpack",
 ]
 
 # Imported when first used: `import edgemoe` costs next to nothing.
@@ -41,7 +46,8 @@ _HOMES = {
     "errors": ("Cancelled", "EdgemoeError", "EdgemoeIOError", "ModelFormatError", "OutOfBudgetError"),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
-    "records": ("ModelInfo", "Stats"),
+    "packed": ("repack", "unpack"),
+    "records": ("FileInfo", "ModelInfo", "Stats", "TypeUse"),
 }
 
 

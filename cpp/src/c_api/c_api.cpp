@@ -2,12 +2,15 @@
 #include "edgemoe/edgemoe.h"
 
 #include "c_api/description.h"
+#include "c_api/packed_description.h"
 #include "engine/chat.h"
 #include "engine/generation.h"
 #include "engine/log.h"
 #include "engine/model.h"
+#include "engine/pack_unchanged.h"
 #include "engine/process_memory.h"
 #include "engine/session.h"
+#include "engine/unpack.h"
 #include "engine/utf8.h"
 
 #include <cmath>
@@ -28,6 +31,7 @@ struct edgemoe_model {
 
 struct edgemoe_description {
     edgemoe::DescriptionStrings strings;
+    edgemoe::PackedDescription packed;
 };
 
 namespace {
@@ -152,6 +156,19 @@ Status parse_cache_type(const char * name, ggml_type * type) {
                   std::string("no ggml type is called \"") + name + "\"; try f16, q8_0 or q4_0");
 }
 
+std::function<bool(float)> progress_of(edgemoe_progress_callback callback, void * user_data) {
+    if (callback == nullptr) {
+        return {};
+    }
+    return [callback, user_data](float fraction) { return callback(fraction, user_data); };
+}
+
+Status check_threads(int32_t n_threads) {
+    return n_threads < 0 || n_threads > 512
+               ? Status(StatusCode::kInvalidArgument, "n_threads must be between 1 and 512, or 0 for all cores")
+               : Status::ok();
+}
+
 Status load_options(const edgemoe_load_params * given, edgemoe::LoadOptions * options) {
     edgemoe_load_params params;
     Status status = take_params(given, edgemoe_load_params_init, &params);
@@ -170,13 +187,10 @@ Status load_options(const edgemoe_load_params * given, edgemoe::LoadOptions * op
     options->flash_attention = static_cast<edgemoe::Toggle>(params.flash_attention);
     options->io = params.io != nullptr ? params.io : options->io;
     options->eviction = params.eviction != nullptr ? params.eviction : options->eviction;
-    if (params.progress != nullptr) {
-        options->progress = [callback = params.progress, user_data = params.progress_user_data](float fraction) {
-            return callback(fraction, user_data);
-        };
-    }
-    if (params.n_threads < 0 || params.n_threads > 512) {
-        return Status(StatusCode::kInvalidArgument, "n_threads must be between 1 and 512, or 0 for all cores");
+    options->progress = progress_of(params.progress, params.progress_user_data);
+    status = check_threads(params.n_threads);
+    if (!status.is_ok()) {
+        return status;
     }
     if (options->n_sequences > 256) {
         return Status(StatusCode::kInvalidArgument, "n_sequences must be at most 256");
@@ -276,6 +290,7 @@ edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * para
         auto owner = std::make_unique<edgemoe_description>();
         edgemoe_model_info record = {};
         edgemoe::describe_source(*found.value().source, found.value().plan, &owner->strings, &record);
+        owner->packed = edgemoe::describe_packed(*found.value().source);
         status = give_record(record, info);
         if (status.is_ok()) {
             *description = owner.release();
@@ -286,6 +301,54 @@ edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * para
 
 void edgemoe_description_free(edgemoe_description * description) {
     delete description;
+}
+
+edgemoe_code edgemoe_description_types(const edgemoe_description * description, const edgemoe_type_use ** uses,
+                                       size_t * n_uses, edgemoe_error * error) {
+    return guard(error, {{description, "description"}, {uses, "uses"}, {n_uses, "n_uses"}}, [&] {
+        *uses = description->packed.uses.data();
+        *n_uses = description->packed.uses.size();
+        return Status::ok();
+    });
+}
+
+edgemoe_code edgemoe_description_packed(const edgemoe_description * description, const edgemoe_packed_entry ** entries,
+                                        size_t * n_entries, edgemoe_error * error) {
+    return guard(error, {{description, "description"}, {entries, "entries"}, {n_entries, "n_entries"}}, [&] {
+        *entries = description->packed.entries.data();
+        *n_entries = description->packed.entries.size();
+        return Status::ok();
+    });
+}
+
+edgemoe_code edgemoe_repack(const char * path, const char * output, edgemoe_progress_callback progress,
+                            void * progress_user_data, edgemoe_error * error) {
+    return guard(error, {{path, "path"}, {output, "output"}},
+                 [&] { return edgemoe::pack_unchanged(path, output, progress_of(progress, progress_user_data)); });
+}
+
+void edgemoe_unpack_params_init(edgemoe_unpack_params * params) {
+    *params = {};
+    params->struct_size = sizeof(*params);
+}
+
+edgemoe_code edgemoe_unpack(const char * path, const char * output, const edgemoe_unpack_params * given,
+                            edgemoe_error * error) {
+    return guard(error, {{path, "path"}, {output, "output"}}, [&]() -> Status {
+        edgemoe_unpack_params params;
+        Status status = take_params(given, edgemoe_unpack_params_init, &params);
+        if (status.is_ok()) {
+            status = check_threads(params.n_threads);
+        }
+        if (!status.is_ok()) {
+            return status;
+        }
+        edgemoe::UnpackOptions options;
+        options.type = params.type != nullptr ? params.type : "";
+        options.n_threads = params.n_threads;
+        options.progress = progress_of(params.progress, params.progress_user_data);
+        return edgemoe::unpack(path, output, options);
+    });
 }
 
 void edgemoe_tokens_free(edgemoe_tokens * tokens) {
