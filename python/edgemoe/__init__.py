@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemoe.errors import Cancelled, EdgemoeError, EdgemoeIOError, ModelFormatError, OutOfBudgetError
+    from edgemoe.evaluation import evaluate
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
     from edgemoe.packed import repack, unpack
-    from edgemoe.records import FileInfo, ModelInfo, Stats, TypeUse
+    from edgemoe.records import Evaluation, FileInfo, ModelInfo, Stats, TypeUse
 
     __version__: str
 
@@ -24,6 +25,7 @@ __all__ = [
     "Cancelled",
     "EdgemoeError",
     "EdgemoeIOError",
+    "Evaluation",
     "FileInfo",
     "Model",
     "ModelFormatError",
@@ -34,6 +36,7 @@ __all__ = [
     "TypeUse",
     "__version__",
     "default_model_path",
+    "evaluate",
     "inspect",
     "load",
     "repack",
@@ -44,10 +47,11 @@ __all__ = [
 # Imported when first used: `import edgemoe` costs next to nothing.
 _HOMES = {
     "errors": ("Cancelled", "EdgemoeError", "EdgemoeIOError", "ModelFormatError", "OutOfBudgetError"),
+    "evaluation": ("evaluate",),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
     "packed": ("repack", "unpack"),
-    "records": ("FileInfo", "ModelInfo", "Stats", "TypeUse"),
+    "records": ("Evaluation", "FileInfo", "ModelInfo", "Stats", "TypeUse"),
 }
 
 
