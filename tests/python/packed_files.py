@@ -95,13 +95,12 @@ def write_packed(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    seal(path)
+    seal(path, int(gguf.GGUFReader(path).data_offset))
     return path
 
 
-def seal(path: Path) -> None:
-    """Computes the header's checksum anew."""
-    size = int(gguf.GGUFReader(path).data_offset)
+def seal(path: Path, size: int) -> None:
+    """Computes the checksum of the header, of `size` bytes, anew."""
     with path.open("r+b") as file:
         header = bytearray(file.read(size))
         entry = struct.pack("<Q", len(HEADER_CHECKSUM)) + HEADER_CHECKSUM.encode() + struct.pack("<I", 4)

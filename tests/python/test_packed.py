@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gguf
@@ -23,7 +24,6 @@ from packed_files import matrix_name, write_packed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     import numpy.typing as npt
 
@@ -70,6 +70,14 @@ def packed_file(moe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def mixed_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A packed file of many types. Tests do not change it."""
     return write_packed(tmp_path_factory.mktemp("mixed") / "mixed.gguf", mixed_type)
+
+
+def run_script(script: str, *args: object) -> subprocess.CompletedProcess[str]:
+    """A Python program in a process of its own, which sees the modules beside this one."""
+    command = [sys.executable, "-c", textwrap.dedent(script), *(str(arg) for arg in args)]
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
 
 
 def copy_of(path: Path, tmp_path: Path) -> Path:
@@ -255,6 +263,34 @@ def test_a_flipped_bit_anywhere_in_the_metadata_is_refused(
     use(path)
 
 
+def test_a_forged_header_is_refused_or_read_and_never_a_crash(mixed_file: Path, tmp_path: Path) -> None:
+    path = copy_of(mixed_file, tmp_path)
+    script = """
+        import pathlib, sys
+        import numpy as np
+        import edgemoe
+        from packed_files import seal
+        path, size = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+        content = path.read_bytes()
+        rng = np.random.default_rng(4)
+        refused = 0
+        for at in rng.integers(0, size, 200):
+            header = bytearray(content[:size])
+            header[at] ^= 1 << int(rng.integers(0, 8))
+            with path.open("r+b") as file:
+                file.write(header)
+            try:
+                seal(path, size)
+                edgemoe.inspect(path)
+            except (edgemoe.EdgemoeError, ValueError, OSError, MemoryError):
+                refused += 1
+        print(refused)
+    """
+    done = run_script(script, path, data_offset(mixed_file))
+    assert done.returncode == 0, done.stderr
+    assert 20 < int(done.stdout) <= 200
+
+
 def test_a_damaged_expert_is_named_and_the_others_go_on(packed_file: Path, tmp_path: Path) -> None:
     path = copy_of(packed_file, tmp_path)
     matrices = {}
@@ -363,12 +399,6 @@ def test_a_file_without_checksums_is_refused(packed_file: Path, tmp_path: Path) 
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
-
-
-def run_script(script: str, *args: object) -> subprocess.CompletedProcess[str]:
-    """A Python program in a process of its own."""
-    command = [sys.executable, "-c", textwrap.dedent(script), *(str(arg) for arg in args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_a_killed_writer_leaves_no_half_file_and_the_next_one_takes_over(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 #include "engine/unpack.h"
 
+#include "backend/expert_buffer_type.h"
 #include "engine/expert_bytes.h"
 #include "engine/gguf_header.h"
 #include "engine/gguf_source.h"
@@ -9,8 +10,6 @@
 #include "engine/requantize.h"
 #include "storage/direct_read.h"
 #include "storage/output_file.h"
-
-#include "backend/expert_buffer_type.h"
 
 #include <algorithm>
 #include <optional>
@@ -27,7 +26,7 @@ double bits_per_weight(int32_t type) {
     return 8.0 * static_cast<double>(ggml_type_size(of)) / static_cast<double>(ggml_blck_size(of));
 }
 
-// The stack as a tensor of the source is, or the experts' matrices behind it.
+// The experts' matrices behind a stacked tensor.
 struct Stack {
     int32_t layer = 0;
     Projection projection = Projection::kGate;
