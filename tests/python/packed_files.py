@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import gguf
 import numpy as np
-from gguf.constants import GGMLQuantizationType
+from gguf.constants import GGMLQuantizationType, GGUFValueType
 
 from model_files import ModelShape, add_metadata, random_floats, random_weights, tensors_of
 
@@ -89,7 +89,7 @@ def write_packed(
         writer.add_tensor(name, random_floats(dims, rng))
         checksums.append(0)
     writer.add_uint32("edgemoe.packed.version", version)
-    writer.add_array(CHECKSUMS, [np.uint32(checksum) for checksum in checksums])
+    writer.add_key_value(CHECKSUMS, checksums, GGUFValueType.ARRAY, sub_type=GGUFValueType.UINT32)
     writer.add_uint32(HEADER_CHECKSUM, 0)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
