@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from edgemoe.evaluation import evaluate
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
+    from edgemoe.packed import repack, unpack
     from edgemoe.profiling import Profile, open_profile, profile
-    from edgemoe.records import Evaluation, LayerProfile, ModelInfo, ProfileInfo, Stats
+    from edgemoe.records import Evaluation, FileInfo, LayerProfile, ModelInfo, ProfileInfo, Stats, TypeUse
 
     __version__: str
 
@@ -26,6 +27,7 @@ __all__ = [
     "EdgemoeError",
     "EdgemoeIOError",
     "Evaluation",
+    "FileInfo",
     "LayerProfile",
     "Model",
     "ModelFormatError",
@@ -35,6 +37,7 @@ __all__ = [
     "ProfileInfo",
     "Stats",
     "TextStream",
+    "TypeUse",
     "__version__",
     "default_model_path",
     "evaluate",
@@ -42,7 +45,9 @@ __all__ = [
     "load",
     "open_profile",
     "profile",
+    "repack",
     "set_log",
+    "unpack",
 ]
 
 # Imported when first used: `import edgemoe` costs next to nothing.
@@ -51,8 +56,9 @@ _HOMES = {
     "evaluation": ("evaluate",),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
+    "packed": ("repack", "unpack"),
     "profiling": ("Profile", "open_profile", "profile"),
-    "records": ("Evaluation", "LayerProfile", "ModelInfo", "ProfileInfo", "Stats"),
+    "records": ("Evaluation", "FileInfo", "LayerProfile", "ModelInfo", "ProfileInfo", "Stats", "TypeUse"),
 }
 
 

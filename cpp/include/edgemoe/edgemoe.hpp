@@ -51,6 +51,12 @@ inline edgemoe_generate_params default_generate_params() {
     return params;
 }
 
+inline edgemoe_unpack_params default_unpack_params() {
+    edgemoe_unpack_params params;
+    edgemoe_unpack_params_init(&params);
+    return params;
+}
+
 inline edgemoe_evaluate_params default_evaluate_params() {
     edgemoe_evaluate_params params;
     edgemoe_evaluate_params_init(&params);
@@ -104,13 +110,16 @@ struct Callback {
 
 using JobCallback = Callback<const char *, double, double>;
 
+// An edgemoe_job_callback whose user data is a JobCallback.
+inline bool report_job(const char * step, double fraction, double seconds_left, void * user_data) {
+    return (*static_cast<JobCallback *>(user_data))(step, fraction, seconds_left);
+}
+
 // Puts `callback` into the params of a job.
 template <typename Params>
 void set_progress(Params & params, JobCallback & callback) {
     if (callback.function) {
-        params.progress = [](const char * step, double fraction, double seconds_left, void * user_data) {
-            return (*static_cast<JobCallback *>(user_data))(step, fraction, seconds_left);
-        };
+        params.progress = report_job;
         params.progress_user_data = &callback;
     }
 }
@@ -137,6 +146,28 @@ public:
 
     // Its strings live as long as this object.
     const edgemoe_model_info & info() const noexcept { return info_; }
+
+    // Experts' types, by layer, projection and type.
+    std::vector<edgemoe_type_use> types() const {
+        const edgemoe_type_use * uses = nullptr;
+        size_t n_uses = 0;
+        edgemoe_error error;
+        check(edgemoe_description_types(owner_.get(), &uses, &n_uses, &error), error);
+        return {uses, uses + n_uses};
+    }
+
+    // What a packed file says about itself, by name; empty for other files.
+    std::vector<std::pair<std::string, std::string>> packed() const {
+        const edgemoe_packed_entry * entries = nullptr;
+        size_t n_entries = 0;
+        edgemoe_error error;
+        check(edgemoe_description_packed(owner_.get(), &entries, &n_entries, &error), error);
+        std::vector<std::pair<std::string, std::string>> texts;
+        for (size_t i = 0; i < n_entries; ++i) {
+            texts.emplace_back(entries[i].name, entries[i].value);
+        }
+        return texts;
+    }
 
 private:
     edgemoe_model_info info_;
@@ -327,6 +358,30 @@ private:
 
     std::unique_ptr<edgemoe_profile, decltype(&edgemoe_profile_free)> handle_;
 };
+// Packs the model at `path` as it is into the packed file `output`. `progress` may be empty.
+inline void repack(const std::string & path, const std::string & output, const JobProgress & progress = {}) {
+    detail::JobCallback callback{progress};
+    edgemoe_error error;
+    const edgemoe_code code =
+        edgemoe_repack(detail::zero_terminated(path, "the path"), detail::zero_terminated(output, "the output's path"),
+                       progress ? detail::report_job : nullptr, &callback, &error);
+    callback.rethrow();
+    check(code, error);
+}
+
+// Makes the stock GGUF file `output` of the packed file at `path`. `progress` (may be empty) takes the place of
+// params.progress.
+inline void unpack(const std::string & path, const std::string & output,
+                   const edgemoe_unpack_params & params = default_unpack_params(), const JobProgress & progress = {}) {
+    edgemoe_unpack_params effective = params;
+    detail::JobCallback callback{progress};
+    detail::set_progress(effective, callback);
+    edgemoe_error error;
+    const edgemoe_code code = edgemoe_unpack(detail::zero_terminated(path, "the path"),
+                                             detail::zero_terminated(output, "the output's path"), &effective, &error);
+    callback.rethrow();
+    check(code, error);
+}
 
 }  // namespace edgemoe::client
 

@@ -187,6 +187,12 @@ Status Model::load_streamed(uint64_t cache_bytes, const RowDecorator & decorate)
 }
 
 Status Model::load_by_llama() {
+    if (source_->packed()) {
+        return Status(StatusCode::kUnsupported,
+                      source_->path() +
+                          ": a packed file, which llama.cpp cannot load in its own way; leave streaming "
+                          "on, with memory for all experts if they are to stay, or unpack it");
+    }
     model_.reset();  // the one that has no memory
     llama_model_params params = llama_model_default_params();
     params.progress_callback = report_progress;

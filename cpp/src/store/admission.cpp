@@ -125,6 +125,7 @@ void ExpertStore::queue_absent(const Lease & lease, int32_t e, ProjectionMask ma
         }
         cache_.pin(entry.id);
         entry.states[p].store(PartState::kReading, std::memory_order_relaxed);
+        entry.checks[p].begin();
         entry.chunks_left[p] = reads_.add(lease.number_, e, static_cast<Projection>(p), part,
                                           *index_.files()[part.file], mapped_ != nullptr ? entry.matrices[p] : nullptr);
     }

@@ -71,7 +71,7 @@ void ExpertStore::ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompleti
 
 // The rows that a read brought are looked at and go to their slot, which cannot move or go: their part's pin holds it.
 // Without the lock.
-Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completion) const {
+Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completion) {
     if (!completion.status.is_ok()) {
         return completion.status;
     }
@@ -80,16 +80,16 @@ Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completi
                                            std::to_string(chunk.aligned_offset + completion.bytes_read) +
                                            ": unexpected end of file");
     }
-    if (mapped_ != nullptr) {
-        return Status::ok();  // the matrix is where it was read
-    }
-    const ExpertEntry & entry = experts_[chunk.entry];
+    ExpertEntry & entry = experts_[chunk.entry];
     const ExpertPart & part = entry.part(chunk.projection);
-    const uint64_t row_bytes = part.bytes / static_cast<uint64_t>(part.rows);
-    converter_.convert(
-        part, chunk.first_row, chunk.n_rows, reads_.data(completion.id),
-        entry.matrices[static_cast<size_t>(chunk.projection)] + static_cast<uint64_t>(chunk.first_row) * row_bytes);
-    return Status::ok();
+    const auto p = static_cast<size_t>(chunk.projection);
+    const uint64_t first_byte = static_cast<uint64_t>(chunk.first_row) * (part.bytes / static_cast<uint64_t>(part.rows));
+    const std::byte * arrived = mapped_ != nullptr ? entry.matrices[p] + first_byte : reads_.data(completion.id);
+    Status status = entry.checks[p].add(part, chunk.file->path(), first_byte, arrived, chunk.bytes);
+    if (status.is_ok() && mapped_ == nullptr) {  // otherwise the matrix is where it was read
+        converter_.convert(part, chunk.first_row, chunk.n_rows, arrived, entry.matrices[p] + first_byte);
+    }
+    return status;
 }
 
 void ExpertStore::finish(Lease & lease, uint64_t read_id, const Chunk & chunk, const Status & status) {
@@ -110,6 +110,15 @@ void ExpertStore::finish(Lease & lease, uint64_t read_id, const Chunk & chunk, c
     if (!is_held && lease.waits() && !lease.failed()) {
         admit(lease);  // this slot may have been the last that was in the way
     }
+}
+
+// What was read is not wanted.
+void ExpertStore::finish_unread(uint64_t read_id) {
+    const Chunk chunk = reads_.chunk(read_id);
+    reads_.finish(read_id);
+    ExpertEntry & entry = experts_[chunk.entry];
+    entry.damaged = static_cast<ProjectionMask>(entry.damaged | projection_bit(chunk.projection));
+    finish_chunk(chunk);
 }
 
 // A chunk has ended, read or not. False if it was its part's last and the part is not whole.

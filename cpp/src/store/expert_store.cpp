@@ -237,37 +237,25 @@ std::unique_ptr<ExpertStore::Errands> ExpertStore::borrow_errands() {
 
 void ExpertStore::evict_all() {
     std::unique_lock<std::mutex> lock(mutex_);
-    const auto give_up = [this](const Chunk & chunk) {
-        Entry & entry = entries_[static_cast<size_t>(chunk.entry)];
-        entry.damaged = static_cast<ProjectionMask>(entry.damaged | projection_bit(chunk.projection));
-        finish_chunk(chunk);
-    };
-    std::for_each(queue_.begin(), queue_.end(), give_up);
-    queue_.clear();
-    while (!in_flight_.empty()) {
-        std::vector<ReadCompletion> completions(std::make_move_iterator(arrived_.begin()),
-                                                std::make_move_iterator(arrived_.end()));
-        arrived_.clear();
-        if (completions.empty()) {
-            lock.unlock();
-            reader_->wait(&completions);
+    while (reads_left()) {
+        while (!arrived_.empty()) {
+            const ReadCompletion completion = arrived_.pop();
+            finish_unread(completion.id);
+        }
+        if (is_reader_busy()) {
+            ask_reader(&AsyncReader::wait, lock);
+        } else if (reads_left()) {
+            submit_and_unlock(lock);
             lock.lock();
         }
-        for (const ReadCompletion & completion : completions) {
-            const auto found = in_flight_.find(completion.id);
-            staging_.give_back(found->second.staging);
-            give_up(found->second);
-            in_flight_.erase(found);
-        }
     }
-    std::vector<ExpertId> all;
-    for (const Entry & entry : entries_) {
-        if (entry.slot.load(std::memory_order_relaxed) != nullptr) {
+    for (ExpertEntry & entry : experts_.entries()) {
+        if (entry.is_resident) {
             cache_.remove(entry.id);
-            all.push_back(entry.id);
+            forget(entry);
         }
     }
-    forget(all);
+    submit_and_unlock(lock);
 }
 
 void ExpertStore::add_stall(double summed_seconds, int n_threads) {

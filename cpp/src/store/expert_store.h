@@ -121,8 +121,9 @@ private:
     // arrivals.cpp
     bool take_arrival(Lease & lease, bool may_block);  // takes mutex_
     void ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompletion> *), std::unique_lock<std::mutex> & lock);
-    Status convert(const Chunk & chunk, const ReadCompletion & completion) const;  // without mutex_
+    Status convert(const Chunk & chunk, const ReadCompletion & completion);  // without mutex_
     void finish(Lease & lease, uint64_t read_id, const Chunk & chunk, const Status & status);
+    void finish_unread(uint64_t read_id);
     bool finish_chunk(const Chunk & chunk);
     void fail(Lease & lease, const Chunk & chunk, const Status & status);
     void announce_change();

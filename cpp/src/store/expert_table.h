@@ -4,6 +4,7 @@
 #include "base/expert_id.h"
 #include "cache/expert_cache.h"
 #include "storage/expert_index.h"
+#include "store/part_check.h"
 
 #include <array>
 #include <atomic>
@@ -34,6 +35,7 @@ struct ExpertEntry {
     std::array<std::byte *, kProjectionCount> matrices{};  // while it is resident
     std::array<std::atomic<PartState>, kProjectionCount> states{};
     std::array<int32_t, kProjectionCount> chunks_left{};
+    std::array<PartCheck, kProjectionCount> checks{};  // not guarded: atomic
     ProjectionMask damaged = 0;  // matrices of which a chunk failed
     bool is_resident = false;    // it has a slot
 

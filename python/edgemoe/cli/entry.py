@@ -7,12 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from edgemoe.cli import exit_status, generate, inspect, perplexity, profile
+from edgemoe.cli import exit_status, generate, inspect, perplexity, profile, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (generate, inspect, profile, perplexity)
+_COMMANDS = (generate, inspect, profile, perplexity, unpack)
 
 
 def _parser() -> argparse.ArgumentParser:
