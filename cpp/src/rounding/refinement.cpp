@@ -172,16 +172,14 @@ void Refinement::sweep_block(int64_t block, int64_t n_block, BlockChoice * choic
         for (int64_t column = first; column < first + format.scale_columns; column += group_) {
             choose_group(column, block, n_block, choice);
         }
-        static const int mv = getenv("MOVE") ? atoi(getenv("MOVE")) : 7;
-        if ((mv & 1) && format.has_codes()) {
+        if (format.has_codes()) {
             move_scale(first, block, n_block, choice);
         }
-        if ((mv & 2) && format.has_minima()) {
+        if (format.has_minima()) {
             move_offset(first, block, n_block, choice);
         }
     }
-    if ((getenv("MOVE") ? atoi(getenv("MOVE")) : 7) & 4)
-        move_block_scale(block, n_block, choice);
+    move_block_scale(block, n_block, choice);
 }
 
 void Refinement::run(const float * weights, int64_t n_rows, int n_sweeps, BlockChoice * choice) {

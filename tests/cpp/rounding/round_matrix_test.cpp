@@ -24,13 +24,14 @@ FeedbackFactor factor_for(int32_t type, const InputMoments & moments) {
 std::vector<std::byte> rounded(int32_t type, const std::vector<float> & weights, const InputMoments & moments,
                                const FeedbackFactor * factor, int n_threads = 1) {
     std::vector<std::byte> blocks = space_for(type, kRows, kColumns);
-    const Status status =
-        round_matrix(type, weights.data(), kRows, kColumns, moments.diagonal().data(), factor, n_threads, blocks.data());
+    const Status status = round_matrix(type, weights.data(), kRows, kColumns, moments.diagonal().data(), factor,
+                                       n_threads, blocks.data());
     CHECK_MESSAGE(status.is_ok(), status.message());
     return blocks;
 }
 
-double error_of(int32_t type, const std::vector<float> & weights, const std::vector<std::byte> & blocks, const InputMoments & moments) {
+double error_of(int32_t type, const std::vector<float> & weights, const std::vector<std::byte> & blocks,
+                const InputMoments & moments) {
     return quadratic_error(type, weights.data(), blocks.data(), kRows, moments, 1);
 }
 
@@ -83,7 +84,8 @@ TEST_CASE("WithoutFactorTheBytesAreGgmls") {
         std::vector<std::byte> ours = space_for(type, kRows, kColumns);
         std::vector<std::byte> theirs = ours;
         CHECK(round_matrix(type, weights.data(), kRows, kColumns, importance.data(), nullptr, 2, ours.data()).is_ok());
-        ggml_quantize_chunk(type, weights.data(), theirs.data(), 0, kRows, kColumns, importance.data());
+        ggml_quantize_chunk(static_cast<ggml_type>(type), weights.data(), theirs.data(), 0, kRows, kColumns,
+                            importance.data());
         CHECK(ours == theirs);
     }
 }
@@ -121,7 +123,8 @@ TEST_CASE("MomentsOfOneTokenAreRounded") {
         REQUIRE(factor.is_ok());
         const std::vector<std::byte> blocks = rounded(type, weights, moments, &factor.value());
         CHECK(ggml_validate_row_data(static_cast<ggml_type>(type), blocks.data(), blocks.size()));
-        CHECK(error_of(type, weights, blocks, moments) < error_of(type, weights, rounded(type, weights, moments, nullptr), moments));
+        CHECK(error_of(type, weights, blocks, moments) <
+              error_of(type, weights, rounded(type, weights, moments, nullptr), moments));
     }
 }
 
