@@ -37,4 +37,10 @@ struct GenerateParams {
     std::vector<std::string> stop;
 };
 
+struct EvaluateParams {
+    edgemoe_evaluate_params values = client::default_evaluate_params();
+    LoadParams load;
+    std::optional<std::string> against;  // a path
+};
+
 }  // namespace edgemoe::bindings

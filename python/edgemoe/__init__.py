@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemoe.errors import Cancelled, EdgemoeError, EdgemoeIOError, ModelFormatError, OutOfBudgetError
+    from edgemoe.evaluation import evaluate
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
-    from edgemoe.records import ModelInfo, Stats
+    from edgemoe.records import Evaluation, ModelInfo, Stats
 
     __version__: str
 
@@ -23,6 +24,7 @@ __all__ = [
     "Cancelled",
     "EdgemoeError",
     "EdgemoeIOError",
+    "Evaluation",
     "Model",
     "ModelFormatError",
     "ModelInfo",
@@ -31,6 +33,7 @@ __all__ = [
     "TextStream",
     "__version__",
     "default_model_path",
+    "evaluate",
     "inspect",
     "load",
     "set_log",
@@ -39,9 +42,10 @@ __all__ = [
 # Imported when first used: `import edgemoe` costs next to nothing.
 _HOMES = {
     "errors": ("Cancelled", "EdgemoeError", "EdgemoeIOError", "ModelFormatError", "OutOfBudgetError"),
+    "evaluation": ("evaluate",),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
-    "records": ("ModelInfo", "Stats"),
+    "records": ("Evaluation", "ModelInfo", "Stats"),
 }
 
 

@@ -33,11 +33,13 @@ def default_model_path() -> Path:
     return Path(__file__).parent / "models" / "edgemoe-tiny.gguf"
 
 
-def _encode_path(path: StrPath | None) -> bytes:
+def encode_path(path: StrPath | None) -> bytes:
+    """As the engine takes it; None is the model that comes with the package."""
     return os.fsencode(default_model_path() if path is None else path)
 
 
-def _encode_text(text: str | bytes) -> bytes:
+def encode_text(text: str | bytes) -> bytes:
+    """As the engine takes it: UTF-8, which it checks."""
     return text if isinstance(text, bytes) else text.encode()
 
 
@@ -94,7 +96,7 @@ def load(
         cache_type_k=cache_type_k,
         cache_type_v=cache_type_v,
     )
-    return Model(_core.Model(_encode_path(path), params, progress))
+    return Model(_core.Model(encode_path(path), params, progress))
 
 
 def inspect(
@@ -122,7 +124,7 @@ def inspect(
         cache_type_k=cache_type_k,
         cache_type_v=cache_type_v,
     )
-    return ModelInfo(**_core.inspect(_encode_path(path), params))
+    return ModelInfo(**_core.inspect(encode_path(path), params))
 
 
 class TextStream:
@@ -244,7 +246,7 @@ class Model:
             parse_special=parse_special,
             context_shift=context_shift,
         )
-        pieces = TextStream(self, self._core.generate(_encode_text(prompt), params))
+        pieces = TextStream(self, self._core.generate(encode_text(prompt), params))
         return pieces if stream else "".join(pieces)
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, str]], *, add_assistant: bool = True) -> str:
@@ -262,7 +264,7 @@ class Model:
         >>> model.detokenize(model.tokenize("import os"))
         'import os'
         """
-        return self._core.tokenize(_encode_text(text), add_special, parse_special)
+        return self._core.tokenize(encode_text(text), add_special, parse_special)
 
     def detokenize(self, ids: TokenIds, *, special: bool = False) -> str:
         """The text of tokens; with `special`, names of special tokens too. Cut characters become U+FFFD."""

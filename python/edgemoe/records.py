@@ -104,3 +104,21 @@ class Stats(Record):
     io: str
     mode: str
     """"streamed", "resident" or "dense"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation(Record):
+    """How good a model is on a text; natural logarithms. What compares with a base model is None without one."""
+
+    tokens: int
+    """Tokens that were scored: those of the second half of each window."""
+    perplexity: float
+    perplexity_error: float
+    """Standard error."""
+    base_perplexity: float | None = None
+    kl_divergence: float | None = None
+    """Mean of KL(base || model)."""
+    kl_divergence_error: float | None = None
+    """Standard error."""
+    argmax_agreement: float | None = None
+    """Share of tokens where both models have the same likeliest token."""

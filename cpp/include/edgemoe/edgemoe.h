@@ -270,6 +270,47 @@ typedef struct edgemoe_stats {
 EDGEMOE_API void edgemoe_stats_init(edgemoe_stats * stats);
 EDGEMOE_API edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stats, edgemoe_error * error);
 
+/* ---- jobs: long calls that load models of their own ---- */
+
+/* `step` names what is being done (valid during the call), `fraction` of it is done, from 0 to 1, and it takes about
+ * `seconds_left` more (negative: not known yet). Return false to stop the job (EDGEMOE_CANCELLED). Called from the
+ * calling thread, several times a second. */
+typedef bool (*edgemoe_job_callback)(const char * step, double fraction, double seconds_left, void * user_data);
+
+typedef struct edgemoe_evaluate_params {
+    size_t struct_size;
+    const edgemoe_load_params * load; /* memory (for both models together), threads, I/O; NULL: the defaults. Its
+                                         context and batch sizes and its progress are not used */
+    const char * against;             /* path of the base model, NULL: none */
+    uint32_t n_ctx;                   /* window in tokens; 512 */
+    uint64_t n_tokens;                /* most tokens of the text that are used; 0: all */
+    edgemoe_job_callback progress;
+    void * progress_user_data;
+} edgemoe_evaluate_params;
+
+EDGEMOE_API void edgemoe_evaluate_params_init(edgemoe_evaluate_params * params);
+
+/* Over the scored tokens: those of the second half of each window. Natural logarithms. */
+typedef struct edgemoe_evaluation {
+    size_t struct_size;
+    uint64_t tokens; /* scored */
+    double perplexity;
+    double perplexity_error; /* standard error */
+    /* 0 without a base model */
+    double base_perplexity;
+    double kl_divergence;       /* mean of KL(base || model) */
+    double kl_divergence_error; /* its standard error */
+    double argmax_agreement;    /* share of tokens where both models have the same likeliest token */
+} edgemoe_evaluation;
+
+EDGEMOE_API void edgemoe_evaluation_init(edgemoe_evaluation * evaluation);
+
+/* How good the model at `path` is on a text, `text_size` bytes of UTF-8, of at least one window: the text is cut into
+ * windows of n_ctx tokens, each evaluated from an empty context, as llama.cpp's perplexity tool does. */
+EDGEMOE_API edgemoe_code edgemoe_evaluate(const char * path, const char * text, size_t text_size,
+                                          const edgemoe_evaluate_params * params, edgemoe_evaluation * evaluation,
+                                          edgemoe_error * error);
+
 #ifdef __cplusplus
 }
 #endif

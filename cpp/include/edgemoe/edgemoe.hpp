@@ -51,6 +51,15 @@ inline edgemoe_generate_params default_generate_params() {
     return params;
 }
 
+inline edgemoe_evaluate_params default_evaluate_params() {
+    edgemoe_evaluate_params params;
+    edgemoe_evaluate_params_init(&params);
+    return params;
+}
+
+// As edgemoe_job_callback; what it throws stops the job and is thrown by the function that was given it.
+using JobProgress = std::function<bool(const char * step, double fraction, double seconds_left)>;
+
 struct Message {
     std::string role;
     std::string content;
@@ -67,14 +76,14 @@ inline const char * zero_terminated(const std::string & text, const char * what)
 }
 
 // A C++ callback behind a C one: an exception is kept, stops the C call, and is thrown again after it.
-template <typename Argument>
+template <typename... Arguments>
 struct Callback {
-    const std::function<bool(Argument)> & function;
+    const std::function<bool(Arguments...)> & function;
     std::exception_ptr thrown = nullptr;
 
-    bool operator()(Argument argument) noexcept {
+    bool operator()(Arguments... arguments) noexcept {
         try {
-            return !thrown && function(argument);
+            return !thrown && function(arguments...);
         } catch (...) {
             thrown = std::current_exception();
             return false;
@@ -86,6 +95,19 @@ struct Callback {
         }
     }
 };
+
+using JobCallback = Callback<const char *, double, double>;
+
+// Puts `callback` into the params of a job.
+template <typename Params>
+void set_progress(Params & params, JobCallback & callback) {
+    if (callback.function) {
+        params.progress = [](const char * step, double fraction, double seconds_left, void * user_data) {
+            return (*static_cast<JobCallback *>(user_data))(step, fraction, seconds_left);
+        };
+        params.progress_user_data = &callback;
+    }
+}
 
 inline std::string take(edgemoe_text & text) {
     const std::unique_ptr<edgemoe_text, decltype(&edgemoe_text_free)> owner(&text, edgemoe_text_free);
@@ -228,6 +250,24 @@ private:
 
     std::unique_ptr<edgemoe_model, decltype(&edgemoe_free)> handle_;
 };
+
+// How good the model at `path` is on `text` (UTF-8), and how far from params.against. `progress` (may be empty) takes
+// the place of params.progress.
+inline edgemoe_evaluation evaluate(const std::string & path, std::string_view text,
+                                   const edgemoe_evaluate_params & params = default_evaluate_params(),
+                                   const JobProgress & progress = {}) {
+    edgemoe_evaluate_params effective = params;
+    detail::JobCallback callback{progress};
+    detail::set_progress(effective, callback);
+    edgemoe_evaluation evaluation;
+    edgemoe_evaluation_init(&evaluation);
+    edgemoe_error error;
+    const edgemoe_code code = edgemoe_evaluate(detail::zero_terminated(path, "the path"), text.data(), text.size(),
+                                               &effective, &evaluation, &error);
+    callback.rethrow();
+    check(code, error);
+    return evaluation;
+}
 
 }  // namespace edgemoe::client
 

@@ -6,6 +6,7 @@
 #include "engine/window_evaluator.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,11 @@ struct EvaluateOptions {
 Result<Evaluation> evaluate(const std::string & model, const std::string & base, const std::string & text,
                             const EvaluateOptions & options, const JobProgress & progress);
 
+// The same for a text that is tokens of the model's vocabulary already.
+Result<Evaluation> evaluate_tokens(const std::string & model, const std::string & base,
+                                   const std::vector<int32_t> & tokens, const EvaluateOptions & options,
+                                   const JobProgress & progress);
+
 // Adds scored tokens up. One thread at a time.
 class EvaluationSum {
 public:
@@ -49,5 +55,22 @@ private:
     double nll_ = 0, nll2_ = 0, base_nll_ = 0, kl_ = 0, kl2_ = 0;
     bool has_base_ = false;
 };
+
+// One batch of a window, as WindowEvaluator::append() got it.
+struct WindowBatch {
+    const int32_t * tokens = nullptr;
+    int32_t n_tokens = 0;
+    int32_t position = 0;  // of the first one in its window
+    int32_t first_output = 0;
+};
+
+// `rows`: the scored tokens of the batch, by index; `targets`: the token that came after each. Called when the batch
+// was evaluated; not ok ends the run.
+using ScoreBatch = std::function<Status(const WindowBatch & batch, const std::vector<int32_t> & rows,
+                                        const std::vector<int32_t> & targets)>;
+
+// Evaluates the whole windows of `tokens`, reporting to `meter`.
+Status score_windows(const std::vector<int32_t> & tokens, int32_t n_ctx, WindowEvaluator & evaluator,
+                     ProgressMeter & meter, const ScoreBatch & score);
 
 }  // namespace edgemoe

@@ -39,7 +39,8 @@ Result<Model::Description> Model::describe(const std::string & path, const LoadO
     return Description{std::move(source).value(), plan.value()};
 }
 
-Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadOptions & options) {
+Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadOptions & options,
+                                           const RowDecorator & decorate) {
     const auto start = std::chrono::steady_clock::now();
     Result<Description> description = describe(path, options);
     if (!description.is_ok()) {
@@ -66,7 +67,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
         status = model->load_by_llama();
     } else {
         if (!model->source_->experts().empty()) {
-            status = model->make_store(cache_bytes.value());
+            status = model->make_store(cache_bytes.value(), decorate);
         }
         if (status.is_ok()) {
             status = model->load_streamed();
@@ -79,7 +80,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     return model;
 }
 
-Status Model::make_store(uint64_t cache_bytes) {
+Status Model::make_store(uint64_t cache_bytes, const RowDecorator & decorate) {
     const ExpertIndex & experts = source_->experts();
     Result<ReaderChoice> reader = make_reader(options_.io, source_->files(), kReadLanes);
     if (!reader.is_ok()) {
@@ -105,7 +106,12 @@ Status Model::make_store(uint64_t cache_bytes) {
     options.reader = std::move(reader.value().reader);
     options.n_staging = kStagingBuffers;
     layout_ = std::make_unique<ExpertLayout>(experts);
-    Result<std::unique_ptr<ExpertStore>> store = ExpertStore::create(experts, *layout_, std::move(options));
+    const RowConverter * converter = layout_.get();
+    if (decorate) {
+        decorated_ = decorate(experts, *layout_);
+        converter = decorated_.get();
+    }
+    Result<std::unique_ptr<ExpertStore>> store = ExpertStore::create(experts, *converter, std::move(options));
     if (!store.is_ok()) {
         return Status(store.status().code(), source_->path() + ": " + store.status().message());
     }

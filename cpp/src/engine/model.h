@@ -10,6 +10,7 @@
 #include "engine/memory_plan.h"
 #include "store/expert_store.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,7 +21,12 @@ class Model {
 public:
     // kNotFound, kIo, kFormat, kOutOfBudget, kCancelled (progress said stop), kUnsupported; the message says which file
     // and what to do.
-    static Result<std::unique_ptr<Model>> load(const std::string & path, const LoadOptions & options);
+    // `decorate` (may be empty) makes what converts the rows of experts, from the layout that would; the index and the
+    // layout live as long as the model.
+    using RowDecorator =
+        std::function<std::unique_ptr<RowConverter>(const ExpertIndex & index, const RowConverter & layout)>;
+    static Result<std::unique_ptr<Model>> load(const std::string & path, const LoadOptions & options,
+                                               const RowDecorator & decorate = {});
     ~Model();
 
     // What is read to describe a model without loading it.
@@ -52,7 +58,7 @@ public:
 
 private:
     Model() = default;
-    Status make_store(uint64_t cache_bytes);
+    Status make_store(uint64_t cache_bytes, const RowDecorator & decorate);
     Status load_streamed();
     Status load_by_llama();
 
@@ -66,6 +72,7 @@ private:
     std::string io_reason_;
     GgmlThreadPool threads_;
     std::unique_ptr<ExpertLayout> layout_;
+    std::unique_ptr<RowConverter> decorated_;
     std::unique_ptr<ExpertStore> store_;
     mutable ExpertBufferType type_;
     LlamaModel model_;

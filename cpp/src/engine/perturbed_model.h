@@ -26,7 +26,8 @@ public:
     // Loads the model for windows of `n_ctx` tokens. `tokens`: what is measured on; whole windows of it are used.
     // kInvalidArgument for less than one window, kUnsupported for a model without routed experts.
     static Result<std::unique_ptr<PerturbedModel>> load(const std::string & path, const LoadOptions & options,
-                                                        const std::vector<int32_t> & tokens, uint32_t n_ctx);
+                                                        const std::vector<int32_t> & tokens, uint32_t n_ctx,
+                                                        const std::string & scratch_folder);
     ~PerturbedModel();
 
     const Model & model() const { return *model_; }
@@ -43,24 +44,23 @@ public:
     Status replace(ExpertId id, Projection projection, int32_t type, const std::byte * blocks, size_t bytes);
 
     // The changed model against the file's, on the tokens given to load(): KL divergence, agreement, perplexity. The
-    // file's logits are computed once, at the first call, and kept in a temporary file in `scratch_folder` of load
-    // (n_scored * n_vocab * 4 bytes). `progress` may be empty.
+    // file's logits are computed once, at the first call, and kept in an unnamed temporary file in scratch_folder
+    // (scored tokens * n_vocab * 4 bytes). `progress` may be empty.
     Result<Evaluation> measure(const JobProgress & progress);
 
 private:
+    class Reference;
+
     PerturbedModel();
     Status compute_reference(const JobProgress & progress);
-    template <typename Score>
-    Status each_batch(const JobProgress & progress, const char * step, Score && score);
 
     std::vector<int32_t> tokens_;
-    int32_t n_ctx_ = 0;
-    std::unique_ptr<PerturbedRows> rows_owner_;  // until the model takes it
-    PerturbedRows * rows_ = nullptr;             // the model's
+    std::string scratch_folder_;
+    PerturbedRows * rows_ = nullptr;  // belongs to the model
     std::unique_ptr<Model> model_;
     std::unique_ptr<WindowEvaluator> evaluator_;
-    class Reference;
     std::unique_ptr<Reference> reference_;
+    bool changed_ = false;  // the cache holds other values than the next measure() wants
 };
 
 }  // namespace edgemoe

@@ -3,24 +3,20 @@
 #pragma once
 
 #include "base/status.h"
+#include "engine/job_progress.h"
 #include "engine/llama_handles.h"
 #include "engine/model.h"
 
 #include "ggml-backend.h"
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace edgemoe {
-
-// What happens: `step` names it ("evaluating"), `fraction` runs from 0 to 1 over the whole job, `seconds_left` is an
-// estimate, negative while there is none. False stops the job, which then ends with kCancelled. Called from the thread
-// that runs the job.
-using JobProgress = std::function<bool(const char * step, double fraction, double seconds_left)>;
 
 // How a window is computed: most tokens of one llama_decode, all of which are one ubatch, so that the bits depend on
 // the window alone.
@@ -36,7 +32,7 @@ LoadOptions window_options(LoadOptions options, uint32_t n_ctx, uint32_t n_outpu
 Result<std::vector<int32_t>> window_tokens(const Model & model, const std::string & text, size_t n_least,
                                            size_t n_most);
 
-// One thread at a time, but for cancel().
+// One thread at a time.
 class WindowEvaluator {
 public:
     // `model` was loaded with window_options(), and outlives it. `observer` (may be nullptr) sees every node of the
@@ -44,6 +40,9 @@ public:
     static Result<std::unique_ptr<WindowEvaluator>> create(Model & model, ggml_backend_sched_eval_callback observer,
                                                            void * user_data);
     ~WindowEvaluator();
+
+    // Asked now and then while a batch is computed; false makes append() end with kCancelled.
+    void set_poll(std::function<bool()> poll) { poll_ = std::move(poll); }
 
     // Forgets the window before.
     void begin_window();
@@ -58,16 +57,13 @@ public:
     int32_t n_vocab() const { return llama_vocab_n_tokens(model_.vocab()); }
     Model & model() const { return model_; }
 
-    // Makes what runs now end with kCancelled, soon; any thread.
-    void cancel() { cancelled_.store(true); }
-    bool cancelled() const { return cancelled_.load(); }
-
 private:
     explicit WindowEvaluator(Model & model) : model_(model) {}
+    static bool is_cancelled(void * evaluator);
 
     Model & model_;
     int32_t n_past_ = 0;
-    std::atomic<bool> cancelled_{false};
+    std::function<bool()> poll_;
     LlamaContext context_;
 };
 

@@ -545,6 +545,41 @@ void ExpertStore::unpin(int32_t entry) {
     cache_.unpin(entries_[static_cast<size_t>(entry)].id);
 }
 
+void ExpertStore::evict_all() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    const auto give_up = [this](const Chunk & chunk) {
+        Entry & entry = entries_[static_cast<size_t>(chunk.entry)];
+        entry.damaged = static_cast<ProjectionMask>(entry.damaged | projection_bit(chunk.projection));
+        finish_chunk(chunk);
+    };
+    std::for_each(queue_.begin(), queue_.end(), give_up);
+    queue_.clear();
+    while (!in_flight_.empty()) {
+        std::vector<ReadCompletion> completions(std::make_move_iterator(arrived_.begin()),
+                                                std::make_move_iterator(arrived_.end()));
+        arrived_.clear();
+        if (completions.empty()) {
+            lock.unlock();
+            reader_->wait(&completions);
+            lock.lock();
+        }
+        for (const ReadCompletion & completion : completions) {
+            const auto found = in_flight_.find(completion.id);
+            staging_.give_back(found->second.staging);
+            give_up(found->second);
+            in_flight_.erase(found);
+        }
+    }
+    std::vector<ExpertId> all;
+    for (const Entry & entry : entries_) {
+        if (entry.slot.load(std::memory_order_relaxed) != nullptr) {
+            cache_.remove(entry.id);
+            all.push_back(entry.id);
+        }
+    }
+    forget(all);
+}
+
 void ExpertStore::add_stall(double summed_seconds, int n_threads) {
     std::lock_guard<std::mutex> lock(mutex_);
     stats_.stall_seconds += summed_seconds / n_threads;

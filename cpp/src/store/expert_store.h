@@ -128,6 +128,10 @@ public:
     // an earlier Lease failed to read, or left behind unread, is read anew.
     Result<std::unique_ptr<Lease>> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts);
 
+    // Gives up every slot, so that what comes next is read and converted anew. Waits for reads that are on their way.
+    // REQUIRES: no Lease lives.
+    void evict_all();
+
     // Adds to the statistics the time that `n_threads` compute threads waited in progress(), summed over them.
     void add_stall(double summed_seconds, int n_threads);
 
