@@ -14,5 +14,6 @@ PYBIND11_MODULE(_core, module) {
     register_generation(module);
     register_model(module);
     register_evaluate(module);
+    register_pack(module);
     module.def("version", [] { return edgemoe_version(); });
 }

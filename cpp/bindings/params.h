@@ -43,4 +43,10 @@ struct EvaluateParams {
     std::optional<std::string> against;  // a path
 };
 
+struct PackParams {
+    edgemoe_pack_params values = client::default_pack_params();
+    LoadParams load;
+    std::optional<std::string> types;
+};
+
 }  // namespace edgemoe::bindings

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from edgemoe.evaluation import evaluate
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
-    from edgemoe.records import Evaluation, ModelInfo, Stats
+    from edgemoe.packing import pack
+    from edgemoe.records import Evaluation, ModelInfo, PackReport, Stats
 
     __version__: str
 
@@ -29,6 +30,7 @@ __all__ = [
     "ModelFormatError",
     "ModelInfo",
     "OutOfBudgetError",
+    "PackReport",
     "Stats",
     "TextStream",
     "__version__",
@@ -36,6 +38,7 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "pack",
     "set_log",
 ]
 
@@ -45,7 +48,8 @@ _HOMES = {
     "evaluation": ("evaluate",),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
-    "records": ("Evaluation", "ModelInfo", "Stats"),
+    "packing": ("pack",),
+    "records": ("Evaluation", "ModelInfo", "PackReport", "Stats"),
 }
 
 

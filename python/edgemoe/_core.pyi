@@ -77,6 +77,23 @@ JobProgress = Callable[[str, float, float | None], object]
 def evaluate(
     path: bytes, text: bytes, params: EvaluateParams, progress: JobProgress | None = None
 ) -> dict[str, Any]: ...
+
+class PackParams:
+    load: LoadParams
+    max_kl: float
+    size_bytes: int
+    bits: float
+    objective: str
+    prefer_speed: bool
+    types: bytes | None
+    error_feedback: bool
+    measured_sensitivity: bool
+    dry_run: bool
+    def __init__(self) -> None: ...
+
+def pack(
+    path: bytes, profile: bytes, output: bytes, params: PackParams, progress: JobProgress | None = None
+) -> str: ...
 def inspect(path: bytes, params: LoadParams) -> dict[str, Any]: ...
 def set_log(function: Callable[[int, str], None] | None) -> None: ...
 def version() -> str: ...

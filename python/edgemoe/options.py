@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         context_shift: bool | None
 
 
-Params = TypeVar("Params", _core.LoadParams, _core.GenerateParams, _core.EvaluateParams)
+Params = TypeVar("Params", _core.LoadParams, _core.GenerateParams, _core.EvaluateParams, _core.PackParams)
 
 
 def fill(params: Params, **options: object) -> Params:

@@ -57,6 +57,12 @@ inline edgemoe_evaluate_params default_evaluate_params() {
     return params;
 }
 
+inline edgemoe_pack_params default_pack_params() {
+    edgemoe_pack_params params;
+    edgemoe_pack_params_init(&params);
+    return params;
+}
+
 // As edgemoe_job_callback; what it throws stops the job and is thrown by the function that was given it.
 using JobProgress = std::function<bool(const char * step, double fraction, double seconds_left)>;
 
@@ -267,6 +273,23 @@ inline edgemoe_evaluation evaluate(const std::string & path, std::string_view te
     callback.rethrow();
     check(code, error);
     return evaluation;
+}
+
+// Packs the model at `path` by `profile` into `output` (not used in a dry run); returns the report, a JSON object.
+// `progress` (may be empty) takes the place of params.progress.
+inline std::string pack(const std::string & path, const std::string & profile, const std::string & output,
+                        const edgemoe_pack_params & params, const JobProgress & progress = {}) {
+    edgemoe_pack_params effective = params;
+    detail::JobCallback callback{progress};
+    detail::set_progress(effective, callback);
+    edgemoe_text report{};
+    edgemoe_error error;
+    const edgemoe_code code =
+        edgemoe_pack(detail::zero_terminated(path, "the path"), detail::zero_terminated(profile, "the profile's path"),
+                     detail::zero_terminated(output, "the output's path"), &effective, &report, &error);
+    callback.rethrow();
+    check(code, error);
+    return detail::take(report);
 }
 
 }  // namespace edgemoe::client

@@ -9,7 +9,7 @@ namespace edgemoe {
 
 namespace {
 
-constexpr int64_t kHeldShare = 6;          // one window of so many
+constexpr int64_t kHeldShare = 6;  // one window of so many
 constexpr int64_t kStretches = 4;
 constexpr int64_t kLeastStretchWindows = 12;  // shorter texts are cut into fewer stretches
 
@@ -18,9 +18,9 @@ constexpr int64_t kLeastStretchWindows = 12;  // shorter texts are cut into fewe
 Result<CalibrationSplit> CalibrationSplit::of(int64_t n_tokens, int32_t n_ctx) {
     const int64_t n_windows = n_tokens / n_ctx;
     if (n_windows < 2) {
-        return Status(StatusCode::kInvalidArgument,
-                      "the calibration text has " + std::to_string(n_tokens) + " tokens; at least " +
-                          std::to_string(2 * n_ctx) + " are needed, so that a part can be held back to judge by");
+        return Status(StatusCode::kInvalidArgument, "the calibration text has " + std::to_string(n_tokens) +
+                                                        " tokens; at least " + std::to_string(2 * n_ctx) +
+                                                        " are needed, so that a part can be held back to judge by");
     }
     std::vector<bool> held(static_cast<size_t>(n_windows), false);
     const int64_t n_stretches = std::clamp<int64_t>(n_windows / kLeastStretchWindows, 1, kStretches);

@@ -278,17 +278,17 @@ Result<Evaluation> evaluate_windows(const std::string & model, const std::string
 Result<Evaluation> evaluate(const std::string & model, const std::string & base, const std::string & text,
                             const EvaluateOptions & options, const JobProgress & progress) {
     return evaluate_windows(
-        model, base,
-        [&](const Model & loaded) { return window_tokens(loaded, text, options.n_ctx, options.n_tokens); }, options,
-        progress);
+        model, base, [&](const Model & loaded) { return window_tokens(loaded, text, options.n_ctx, options.n_tokens); },
+        options, progress);
 }
 
 Result<Evaluation> evaluate_tokens(const std::string & model, const std::string & base,
                                    const std::vector<int32_t> & tokens, const EvaluateOptions & options,
                                    const JobProgress & progress) {
     if (tokens.size() < options.n_ctx) {
-        return Status(StatusCode::kInvalidArgument, std::to_string(tokens.size()) + " tokens are less than a window of " +
-                                                        std::to_string(options.n_ctx));
+        return Status(
+            StatusCode::kInvalidArgument,
+            std::to_string(tokens.size()) + " tokens are less than a window of " + std::to_string(options.n_ctx));
     }
     return evaluate_windows(
         model, base, [&](const Model &) { return Result<std::vector<int32_t>>(tokens); }, options, progress);

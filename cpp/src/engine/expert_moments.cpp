@@ -72,14 +72,14 @@ MomentsPrior MomentsPrior::of(const LayerActivations & activations, const LayerP
     const int64_t columns = activations.shape.columns;
     InputMoments moments(columns);
     std::vector<int32_t> sample;
-    for (const int64_t i :
-         evenly_spaced(static_cast<int64_t>(fitted.size()), columns * kPriorTokensPerColumn)) {
+    for (const int64_t i : evenly_spaced(static_cast<int64_t>(fitted.size()), columns * kPriorTokensPerColumn)) {
         sample.push_back(fitted[static_cast<size_t>(i)]);
     }
     std::vector<float> rows(sample.size() * static_cast<size_t>(columns));
     activations.decode(sample, rows.data());
     const std::vector<float> weights(
-        sample.size(), static_cast<float>(prior.token_weight_ / static_cast<double>(std::max<size_t>(1, sample.size()))));
+        sample.size(),
+        static_cast<float>(prior.token_weight_ / static_cast<double>(std::max<size_t>(1, sample.size()))));
     moments.add(rows.data(), weights.data(), static_cast<int64_t>(sample.size()), n_threads);
     prior.input_ = std::move(moments);
 
@@ -91,9 +91,8 @@ MomentsPrior MomentsPrior::of(const LayerActivations & activations, const LayerP
     for (const double weight : profile.total_weight) {
         down_weight += weight;
     }
-    prior.down_square_ = down_sum > 0 && down_weight > 0
-                             ? down_sum / (down_weight * static_cast<double>(profile.down.columns))
-                             : 1.0;
+    prior.down_square_ =
+        down_sum > 0 && down_weight > 0 ? down_sum / (down_weight * static_cast<double>(profile.down.columns)) : 1.0;
     return prior;
 }
 

@@ -19,7 +19,7 @@ namespace edgemoe {
 // Of one expert and one kind of input (gate, up and gate_up share theirs).
 struct ExpertMoments {
     InputMoments fitted;  // what is rounded to: with the prior, never all zero
-    InputMoments held;    // what is judged by: of the text's held-back part; all zero where it does not reach the expert
+    InputMoments held;  // what is judged by: of the text's held-back part; all zero where it does not reach the expert
     int64_t n_fitted = 0;  // tokens
     int64_t n_held = 0;
     double damping = 0;  // for FeedbackFactor: more for fewer tokens

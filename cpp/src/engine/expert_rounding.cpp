@@ -67,8 +67,7 @@ Result<RoundedPart> ExpertRounder::round_matrix_part(ExpertId id, Projection pro
         Status status = round_all(nullptr);
         return status.is_ok() ? Result<RoundedPart>(std::move(rounded)) : status;
     }
-    const Result<FeedbackFactor> factor =
-        FeedbackFactor::make(moments.fitted, moments.damping, feedback_group(type));
+    const Result<FeedbackFactor> factor = FeedbackFactor::make(moments.fitted, moments.damping, feedback_group(type));
     Status status = factor.is_ok() ? round_all(&factor.value()) : factor.status();
     if (!status.is_ok()) {
         return status;

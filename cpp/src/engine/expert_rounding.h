@@ -21,10 +21,11 @@ public:
     ExpertRounder(const GgufSource & source, const CalibrationSplit & split, Rounding rounding)
         : source_(source), split_(split), rounding_(rounding), moments_(source, split) {}
 
-    // Rounds those matrices of the expert that have a type in `types` and are not in the journal, and appends them to it.
-    // Scales and minima are ggml's, with the expert's own importance; the integers are chosen by error feedback, and kept
-    // where their quadratic error on the text that was not fitted (of a sample of the rows) is less than that of ggml's
-    // own. Where no such text reaches the expert, ggml's own are taken: they cannot have been fitted to too little.
+    // Rounds those matrices of the expert that have a type in `types` and are not in the journal, and appends them to
+    // it. Scales and minima are ggml's, with the expert's own importance; the integers are chosen by error feedback,
+    // and kept where their quadratic error on the text that was not fitted (of a sample of the rows) is less than that
+    // of ggml's own. Where no such text reaches the expert, ggml's own are taken: they cannot have been fitted to too
+    // little.
     Status round(const LayerActivations & activations, const MomentsPrior & prior, int32_t expert,
                  const ExpertTypes & types, RoundingJournal * journal);
 

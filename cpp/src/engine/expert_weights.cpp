@@ -52,8 +52,7 @@ std::vector<int64_t> evenly_spaced(int64_t n_rows, int64_t n_most) {
 std::vector<float> gather_rows(const std::vector<float> & matrix, int64_t columns, const std::vector<int64_t> & rows) {
     std::vector<float> gathered(rows.size() * static_cast<size_t>(columns));
     for (size_t i = 0; i < rows.size(); i++) {
-        std::copy_n(matrix.begin() + rows[i] * columns, columns,
-                    gathered.begin() + static_cast<int64_t>(i) * columns);
+        std::copy_n(matrix.begin() + rows[i] * columns, columns, gathered.begin() + static_cast<int64_t>(i) * columns);
     }
     return gathered;
 }

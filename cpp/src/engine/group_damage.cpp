@@ -3,8 +3,7 @@
 namespace edgemoe {
 
 Result<std::unique_ptr<GroupDamage>> GroupDamage::create(const GgufSource & source, const Profile & profile,
-                                                         const std::vector<int32_t> & tokens,
-                                                         const LoadOptions & load,
+                                                         const std::vector<int32_t> & tokens, const LoadOptions & load,
                                                          const std::string & scratch_folder) {
     std::unique_ptr<GroupDamage> damage(new GroupDamage(source, profile));
     Result<std::unique_ptr<PerturbedModel>> model =

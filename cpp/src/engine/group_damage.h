@@ -4,10 +4,10 @@
 
 #include "base/status.h"
 #include "engine/gguf_source.h"
+#include "engine/job_progress.h"
 #include "engine/load_options.h"
 #include "engine/perturbed_model.h"
 #include "engine/profile.h"
-#include "engine/job_progress.h"
 
 #include <cstdint>
 #include <memory>

@@ -40,8 +40,8 @@ Result<double> kernel_ns_per_weight(int32_t type, int64_t columns, int64_t rows)
     const std::vector<float> importance(static_cast<size_t>(columns), 1.0F);
     const size_t row_bytes = ggml_row_size(kind, columns);
     std::vector<std::byte> blocks(kDistinctRows * row_bytes);
-    Status status = round_matrix(type, values.data(), kDistinctRows, columns, importance.data(), nullptr, 1,
-                                 blocks.data());
+    Status status =
+        round_matrix(type, values.data(), kDistinctRows, columns, importance.data(), nullptr, 1, blocks.data());
     if (!status.is_ok()) {
         return status;
     }

@@ -7,6 +7,7 @@
 #include "engine/expert_rounding.h"
 #include "engine/memory_plan.h"
 #include "engine/model_identity.h"
+#include "engine/packed_format.h"
 #include "engine/packed_writer.h"
 #include "engine/parallel_work.h"
 #include "engine/profile_run.h"
@@ -70,8 +71,7 @@ private:
     Status measure(PackedWriter * writer, Evaluation * measured);
     Status pack_once();
     Status pack_to_tolerance();
-    Status finish(std::unique_ptr<PackedWriter> writer, const TypeAllocation & allocation,
-                  const Evaluation & measured);
+    Status finish(std::unique_ptr<PackedWriter> writer, const TypeAllocation & allocation, const Evaluation & measured);
 
     bool is_large() const { return source_->experts().total_bytes() > kLargeModelBytes; }
     bool is_rounded(ExpertId id, size_t projection, int32_t type) const {
@@ -125,8 +125,7 @@ Result<PackReport> PackJob::run() {
             return allocation.status();
         }
         report_.allocation = std::move(allocation).value();
-        const Result<uint64_t> bytes =
-            packed_file_bytes(*source_, report_.allocation.types, extra(report_.allocation));
+        const Result<uint64_t> bytes = packed_file_bytes(*source_, report_.allocation.types, extra(report_.allocation));
         if (!bytes.is_ok()) {
             return bytes.status();
         }
@@ -200,9 +199,8 @@ Status PackJob::open_spill() {
     } else {
         spill_to_remove_ = path;
     }
-    Result<std::unique_ptr<ActivationSpill>> spill =
-        capture_activations(model_, profile_->tokens, static_cast<uint32_t>(profile_->n_ctx), path, options_.load,
-                            progress_, nullptr);
+    Result<std::unique_ptr<ActivationSpill>> spill = capture_activations(
+        model_, profile_->tokens, static_cast<uint32_t>(profile_->n_ctx), path, options_.load, progress_, nullptr);
     if (!spill.is_ok()) {
         return spill.status();
     }
@@ -226,8 +224,7 @@ Status PackJob::find_sensitivity() {
     if (!status.is_ok()) {
         return status;
     }
-    Result<SensitivityTable> table =
-        estimate_sensitivity(*source_, *profile_, *split_, *spill_, wanted, progress_);
+    Result<SensitivityTable> table = estimate_sensitivity(*source_, *profile_, *split_, *spill_, wanted, progress_);
     if (!table.is_ok()) {
         return table.status();
     }
@@ -255,12 +252,14 @@ void PackJob::warn() {
     if (!unreached.empty()) {
         std::string names;
         for (size_t i = 0; i < unreached.size() && i < 8; i++) {
-            names += (i > 0 ? ", " : "") + std::to_string(unreached[i].layer) + "/" + std::to_string(unreached[i].expert);
+            names +=
+                (i > 0 ? ", " : "") + std::to_string(unreached[i].layer) + "/" + std::to_string(unreached[i].expert);
         }
-        report_.warnings.push_back(std::to_string(unreached.size()) +
-                                   " experts are hardly reached by the calibration text and are treated as ordinary ones "
-                                   "(layer/expert " +
-                                   names + (unreached.size() > 8 ? ", ..." : "") + ")");
+        report_.warnings.push_back(
+            std::to_string(unreached.size()) +
+            " experts are hardly reached by the calibration text and are treated as ordinary ones "
+            "(layer/expert " +
+            names + (unreached.size() > 8 ? ", ..." : "") + ")");
     }
 }
 
@@ -298,9 +297,9 @@ Result<TypeAllocation> PackJob::fit_file(uint64_t file_bytes) const {
     }
     uint64_t other = whole.value() - stored;
     for (int attempt = 0; attempt < 4; attempt++) {
-        Result<TypeAllocation> found =
-            file_bytes > other ? allocator_->for_padded_bytes(file_bytes - other)
-                               : Result<TypeAllocation>(Status(StatusCode::kOutOfBudget, ""));
+        Result<TypeAllocation> found = file_bytes > other
+                                           ? allocator_->for_padded_bytes(file_bytes - other)
+                                           : Result<TypeAllocation>(Status(StatusCode::kOutOfBudget, ""));
         if (!found.is_ok()) {
             return found.status().code() == StatusCode::kOutOfBudget
                        ? Status(StatusCode::kOutOfBudget, mebibytes(file_bytes) +
@@ -329,8 +328,8 @@ Status PackJob::make_curve() {
         if (!bytes.is_ok()) {
             return bytes.status();
         }
-        report_.curve.push_back({found.value().bits, found.value().kl_divergence, bytes.value(),
-                                 found.value().read_bytes_per_token});
+        report_.curve.push_back(
+            {found.value().bits, found.value().kl_divergence, bytes.value(), found.value().read_bytes_per_token});
     }
     return Status::ok();
 }
@@ -400,8 +399,8 @@ Status PackJob::round_missing(const PackedTypes & types) {
     for (const auto & [layer, experts] : missing) {
         const LayerProfile * profile = profile_->find(layers[layer].layer);
         if (profile == nullptr) {
-            return Status(StatusCode::kInvalidArgument, profile_path_ + ": has nothing about layer " +
-                                                            std::to_string(layers[layer].layer));
+            return Status(StatusCode::kInvalidArgument,
+                          profile_path_ + ": has nothing about layer " + std::to_string(layers[layer].layer));
         }
         Result<LayerActivations> activations =
             spill_->read_layer(static_cast<size_t>(profile - profile_->layers.data()));
@@ -504,9 +503,7 @@ Result<std::unique_ptr<PackedWriter>> PackJob::write(const TypeAllocation & allo
             }
             return writer.write_expert(id, bytes);
         },
-        [&](size_t n_done) {
-            return meter.report(static_cast<double>(n_done) / static_cast<double>(experts.size()));
-        });
+        [&](size_t n_done) { return meter.report(static_cast<double>(n_done) / static_cast<double>(experts.size())); });
     if (status.is_ok()) {
         status = writer.seal();
     }
@@ -520,8 +517,8 @@ Status PackJob::measure(PackedWriter * writer, Evaluation * measured) {
     EvaluateOptions options;
     options.load = options_.load;
     options.n_ctx = static_cast<uint32_t>(profile_->n_ctx);
-    Result<Evaluation> evaluation = evaluate_tokens(
-        writer->temporary_path(), model_, split_->held_tokens(profile_->tokens, most), options, progress_);
+    Result<Evaluation> evaluation = evaluate_tokens(writer->temporary_path(), model_,
+                                                    split_->held_tokens(profile_->tokens, most), options, progress_);
     if (evaluation.is_ok()) {
         *measured = evaluation.value();
         report_.n_attempts++;
@@ -567,8 +564,8 @@ Status PackJob::pack_once() {
     return status.is_ok() ? finish(std::move(writer).value(), allocation.value(), measured) : status;
 }
 
-// The expected divergence is off by some factor that hardly depends on the limit, so the limit is divided by it; between
-// a limit that was met and one that was not, the next is sought in proportion.
+// The expected divergence is off by some factor that hardly depends on the limit, so the limit is divided by it;
+// between a limit that was met and one that was not, the next is sought in proportion.
 Status PackJob::pack_to_tolerance() {
     struct Tried {
         double limit = 0;
@@ -611,13 +608,13 @@ Status PackJob::pack_to_tolerance() {
         if (is_last && met) {
             // Once more, from the journal, what had met it.
             writer = write(met->allocation);
-            return writer.is_ok() ? finish(std::move(writer).value(), met->allocation, met->measured)
-                                  : writer.status();
+            return writer.is_ok() ? finish(std::move(writer).value(), met->allocation, met->measured) : writer.status();
         }
         if (is_last) {
             return Status(StatusCode::kUnsupported,
-                          "a KL divergence of " + std::to_string(options_.max_kl) + " is not reached with these types: " +
-                              std::to_string(missed->reached) + " is the least that was; allow more, or add larger types");
+                          "a KL divergence of " + std::to_string(options_.max_kl) +
+                              " is not reached with these types: " + std::to_string(missed->reached) +
+                              " is the least that was; allow more, or add larger types");
         }
         limit *= 0.985 * options_.max_kl / std::max(tried.reached, options_.max_kl * 1e-3);
         if (met && missed && (limit <= met->limit || limit >= missed->limit)) {

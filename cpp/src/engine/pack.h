@@ -41,9 +41,9 @@ struct PackPoint {
 struct PackReport {
     TypeAllocation allocation;
     uint64_t file_bytes = 0;
-    std::vector<int32_t> layers;     // block numbers, by position in allocation.types
-    std::vector<TypeSpeed> speeds;   // of the ladder
-    std::vector<PackPoint> curve;    // by rising bits
+    std::vector<int32_t> layers;    // block numbers, by position in allocation.types
+    std::vector<TypeSpeed> speeds;  // of the ladder
+    std::vector<PackPoint> curve;   // by rising bits
     std::vector<std::string> warnings;
     // Of what was written; zeros in a dry run.
     Evaluation measured;      // on the calibration text's held-back part
@@ -56,8 +56,8 @@ struct PackReport {
 };
 
 // Writes `output` by `profile`, which belongs to the model or to the same network in other types; the profile is
-// completed with sensitivities (and saved) where it has none that fit. The activations that were kept when profiling are
-// used; without them the pass over the profile's tokens is repeated. `output` appears complete or not at all; the
+// completed with sensitivities (and saved) where it has none that fit. The activations that were kept when profiling
+// are used; without them the pass over the profile's tokens is repeated. `output` appears complete or not at all; the
 // rounded matrices lie in `output`.rounding until then, so that a second start goes on where the first one was.
 // kInvalidArgument: not exactly one limit, a profile of another model. kOutOfBudget: the limit is below the least that
 // the ladder has (the message has it), or too little memory or disk. kCancelled. And as GgufSource::open,

@@ -38,7 +38,7 @@ Status run_piece(const std::function<Status(size_t, int)> & work, size_t index, 
 }  // namespace
 
 Status run_in_parallel(size_t n, int n_threads, const std::function<Status(size_t index, int thread)> & work,
-                    const std::function<bool(size_t n_done)> & progress) {
+                       const std::function<bool(size_t n_done)> & progress) {
     Progress shared;
     const auto run = [&](int thread) {
         std::unique_lock<std::mutex> lock(shared.mutex);

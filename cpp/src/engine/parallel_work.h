@@ -13,6 +13,6 @@ namespace edgemoe {
 // ended; nothing begins after a failure. `progress` (may be empty) is called on the calling thread with the number of
 // finished pieces, a few times a second; false ends the work with kCancelled.
 Status run_in_parallel(size_t n, int n_threads, const std::function<Status(size_t index, int thread)> & work,
-                    const std::function<bool(size_t n_done)> & progress);
+                       const std::function<bool(size_t n_done)> & progress);
 
 }  // namespace edgemoe

@@ -8,27 +8,24 @@
 // scale(l, p) is what such an error does to the model's output: the KL divergence measured with this projection of all
 // experts of the layer in one reference type, divided by the sum of their q in that type. To second order KL is a
 // quadratic form of the error, so the scale holds for other types, and damages add up as long as errors are independent
-// (the linearity theorem of arXiv 2411.17525): the sum over a whole allocation is an estimate of the model's KL divergence.
-//
-// q is found on a sample of each matrix's rows, rounded as they will be, and judged on text held back from what they
-// were fitted to: error feedback looks better than it is on the inputs that it was fitted to.
+// (the linearity theorem of arXiv 2411.17525): the sum over a whole allocation is an estimate of the model's KL
+// divergence.
 #pragma once
 
 #include "base/status.h"
 #include "engine/activation_spill.h"
 #include "engine/calibration_split.h"
 #include "engine/gguf_source.h"
+#include "engine/job_progress.h"
 #include "engine/load_options.h"
 #include "engine/profile.h"
-#include "engine/job_progress.h"
+#include "engine/quadratic_forms.h"
+#include "engine/type_ladder.h"
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 namespace edgemoe {
-
-enum class Rounding : uint8_t { kNearest, kFeedback };
 
 struct SensitivityOptions {
     std::vector<int32_t> types;  // ggml_type; default_ladder()
@@ -38,12 +35,6 @@ struct SensitivityOptions {
     bool measured = false;
     LoadOptions load;
 };
-
-// The types among which an expert's matrix may choose unless the user says otherwise: all K- and i-quants from 1.75
-// bits on and Q8_0; for rows that are no multiple of 256, those of blocks of 32.
-std::vector<int32_t> default_ladder();
-// "IQ2_XS,Q4_K,q8_0". kInvalidArgument for a name that no ggml type has, or one that ggml cannot quantize to.
-Result<std::vector<int32_t>> parse_ladder(const std::string & names);
 
 // Whether `table` is what estimate_sensitivity() would give for these options, for at least these types.
 bool covers(const SensitivityTable & table, const SensitivityOptions & options);

@@ -34,7 +34,8 @@ Result<TypeAllocator> TypeAllocator::create(const GgufSource & source, const Pro
             const auto kind = static_cast<ggml_type>(type);
             if (part.present && part.columns % ggml_blck_size(kind) == 0) {
                 fits = true;
-                speed.bits = 8.0 * static_cast<double>(ggml_row_size(kind, part.columns)) / static_cast<double>(part.columns);
+                speed.bits =
+                    8.0 * static_cast<double>(ggml_row_size(kind, part.columns)) / static_cast<double>(part.columns);
                 const Result<double> ns = kernel_ns_per_weight(type, part.columns, part.rows);
                 if (ns.is_ok()) {
                     speed.ns_per_weight = std::max(speed.ns_per_weight, ns.value());
@@ -64,8 +65,11 @@ Result<TypeAllocator> TypeAllocator::create(const GgufSource & source, const Pro
                 if (!part.present) {
                     continue;
                 }
-                Matrix matrix{layer, {experts.layer, static_cast<int32_t>(expert)}, p,
-                              static_cast<double>(part.rows * part.columns), 0};
+                Matrix matrix{layer,
+                              {experts.layer, static_cast<int32_t>(expert)},
+                              p,
+                              static_cast<double>(part.rows * part.columns),
+                              0};
                 if (layer_profile != nullptr && layer_profile->evaluated) {
                     matrix.frequency = static_cast<double>(layer_profile->counts[expert]) /
                                        static_cast<double>(std::max<size_t>(1, profile.tokens.size()));
@@ -93,9 +97,9 @@ void TypeAllocator::add_matrix(const Matrix & matrix, const ExpertPart & part, c
         }
         double cost = 0;  // of a layer that the model's graph does not use
         if (damage != nullptr && profile != nullptr) {
-            const size_t cell = (static_cast<size_t>(matrix.id.expert) * kProjectionCount + matrix.projection) *
-                                    table.types.size() +
-                                static_cast<size_t>(column - table.types.begin());
+            const size_t cell =
+                (static_cast<size_t>(matrix.id.expert) * kProjectionCount + matrix.projection) * table.types.size() +
+                static_cast<size_t>(column - table.types.begin());
             cost = static_cast<double>((*damage)[cell]);
         }
         if (std::isfinite(cost)) {
@@ -147,9 +151,8 @@ Result<TypeAllocation> TypeAllocator::for_divergence(double kl_divergence) const
 }
 
 Result<TypeAllocation> TypeAllocator::for_bits(double bits) const {
-    return options_.objective == PackObjective::kReadBytes
-               ? solve(groups(Cost::kReadBytes), bits / 8 * n_used_weights_)
-               : solve(groups(Cost::kBytes), bits / 8 * n_weights_);
+    return options_.objective == PackObjective::kReadBytes ? solve(groups(Cost::kReadBytes), bits / 8 * n_used_weights_)
+                                                           : solve(groups(Cost::kBytes), bits / 8 * n_weights_);
 }
 
 Result<TypeAllocation> TypeAllocator::for_padded_bytes(uint64_t bytes) const {
@@ -184,9 +187,8 @@ Result<TypeAllocation> TypeAllocator::fastest(const std::vector<Group> & groups,
             for (size_t k = 0; k < groups[i].choices.size(); k++) {
                 const Choice & choice = groups[i].choices[k];
                 const auto ns = ns_per_weight_.find(choice.type);
-                const double ms = ns == ns_per_weight_.end()
-                                      ? 0
-                                      : ns->second * matrices_[i].weights * matrices_[i].frequency * 1e-6;
+                const double ms =
+                    ns == ns_per_weight_.end() ? 0 : ns->second * matrices_[i].weights * matrices_[i].frequency * 1e-6;
                 priced[i].choices[k].damage = choice.damage + price * ms;
             }
         }

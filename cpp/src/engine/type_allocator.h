@@ -40,10 +40,10 @@ struct TypeAllocation {
     double kl_divergence = 0;  // expected
     double gap = 0;            // quant/allocation.h
     uint64_t expert_bytes = 0;
-    uint64_t padded_bytes = 0;          // as they lie in the file
-    double bits = 0;                    // per expert weight
-    double read_bytes_per_token = 0;    // of the experts that a token uses, without a cache
-    double kernel_ms_per_token = 0;     // their products on one thread
+    uint64_t padded_bytes = 0;        // as they lie in the file
+    double bits = 0;                  // per expert weight
+    double read_bytes_per_token = 0;  // of the experts that a token uses, without a cache
+    double kernel_ms_per_token = 0;   // their products on one thread
 };
 
 // Immutable after create(), thread-safe.
@@ -90,7 +90,7 @@ private:
     std::vector<TypeSpeed> speeds_;
     std::map<int32_t, double> ns_per_weight_;
     std::vector<Matrix> matrices_;
-    std::vector<Group> choices_;  // cost is not filled in
+    std::vector<Group> choices_;     // cost is not filled in
     std::vector<size_t> n_experts_;  // by layer position
     double n_weights_ = 0;
     double n_used_weights_ = 0;  // per token

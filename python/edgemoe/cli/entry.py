@@ -7,12 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from edgemoe.cli import exit_status, generate, inspect, perplexity
+from edgemoe.cli import exit_status, generate, inspect, pack, perplexity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (generate, inspect, perplexity)
+_COMMANDS = (generate, inspect, pack, perplexity)
 
 
 def _parser() -> argparse.ArgumentParser:
