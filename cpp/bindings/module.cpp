@@ -15,5 +15,6 @@ PYBIND11_MODULE(_core, module) {
     register_model(module);
     register_evaluate(module);
     register_pack(module);
+    register_packed(module);
     module.def("version", [] { return edgemoe_version(); });
 }

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from edgemoe.evaluation import evaluate
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
+    from edgemoe.packed import repack, unpack
     from edgemoe.packing import pack
-    from edgemoe.records import Evaluation, ModelInfo, PackReport, Stats
+    from edgemoe.records import Evaluation, FileInfo, ModelInfo, PackReport, Stats, TypeUse
 
     __version__: str
 
@@ -26,6 +27,7 @@ __all__ = [
     "EdgemoeError",
     "EdgemoeIOError",
     "Evaluation",
+    "FileInfo",
     "Model",
     "ModelFormatError",
     "ModelInfo",
@@ -33,13 +35,16 @@ __all__ = [
     "PackReport",
     "Stats",
     "TextStream",
+    "TypeUse",
     "__version__",
     "default_model_path",
     "evaluate",
     "inspect",
     "load",
     "pack",
+    "repack",
     "set_log",
+    "unpack",
 ]
 
 # Imported when first used: `import edgemoe` costs next to nothing.
@@ -48,8 +53,9 @@ _HOMES = {
     "evaluation": ("evaluate",),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
+    "packed": ("repack", "unpack"),
     "packing": ("pack",),
-    "records": ("Evaluation", "ModelInfo", "PackReport", "Stats"),
+    "records": ("Evaluation", "FileInfo", "ModelInfo", "PackReport", "Stats", "TypeUse"),
 }
 
 

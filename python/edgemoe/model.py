@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from edgemoe import _core
 from edgemoe.memory import format_size
 from edgemoe.options import generate_params, load_params
-from edgemoe.records import ModelInfo, Stats
+from edgemoe.records import FileInfo, ModelInfo, Stats, TypeUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -108,7 +108,7 @@ def inspect(
     flash_attention: bool | None = None,
     cache_type_k: str | None = None,
     cache_type_v: str | None = None,
-) -> ModelInfo:
+) -> FileInfo:
     """What a model's headers say, without loading it; the memory figures are for the options given.
 
     >>> edgemoe.inspect().architecture
@@ -124,7 +124,9 @@ def inspect(
         cache_type_k=cache_type_k,
         cache_type_v=cache_type_v,
     )
-    return ModelInfo(**_core.inspect(encode_path(path), params))
+    record = _core.inspect(encode_path(path), params)
+    uses = tuple(TypeUse(**use) for use in record.pop("expert_types"))
+    return FileInfo(**record, expert_types=uses)
 
 
 class TextStream:

@@ -71,6 +71,29 @@ class ModelInfo(Record):
 
 
 @dataclasses.dataclass(frozen=True)
+class TypeUse(Record):
+    """The matrices of one layer's experts and projection that have the same type."""
+
+    layer: int
+    projection: str
+    """"gate", "up", "gate_up" or "down"."""
+    type: str
+    """ggml's name: "q4_K"."""
+    n_experts: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FileInfo(ModelInfo):
+    """What inspect() knows of a file beside what a loaded model says."""
+
+    expert_types: tuple[TypeUse, ...]
+    """The experts' types, by layer, projection and type."""
+    packed: Mapping[str, str]
+    """What a packed file says about how it was packed and what was measured on it; empty for other files."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Stats(Record):
     """Figures of the last generate, or of what decode did since; zero where nothing was measured."""
 

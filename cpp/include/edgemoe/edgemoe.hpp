@@ -115,6 +115,11 @@ void set_progress(Params & params, JobCallback & callback) {
     }
 }
 
+// An edgemoe_progress_callback; `user_data` is the Callback.
+inline bool report_progress(float fraction, void * user_data) {
+    return (*static_cast<Callback<float> *>(user_data))(fraction);
+}
+
 inline std::string take(edgemoe_text & text) {
     const std::unique_ptr<edgemoe_text, decltype(&edgemoe_text_free)> owner(&text, edgemoe_text_free);
     return text.size == 0 ? std::string() : std::string(text.data, text.size);
@@ -138,10 +143,63 @@ public:
     // Its strings live as long as this object.
     const edgemoe_model_info & info() const noexcept { return info_; }
 
+    // Experts' types, by layer, projection and type.
+    std::vector<edgemoe_type_use> types() const {
+        const edgemoe_type_use * uses = nullptr;
+        size_t n_uses = 0;
+        edgemoe_error error;
+        check(edgemoe_description_types(owner_.get(), &uses, &n_uses, &error), error);
+        return {uses, uses + n_uses};
+    }
+
+    // What a packed file says about itself, by name; empty for other files.
+    std::vector<std::pair<std::string, std::string>> packed() const {
+        const edgemoe_packed_entry * entries = nullptr;
+        size_t n_entries = 0;
+        edgemoe_error error;
+        check(edgemoe_description_packed(owner_.get(), &entries, &n_entries, &error), error);
+        std::vector<std::pair<std::string, std::string>> texts;
+        for (size_t i = 0; i < n_entries; ++i) {
+            texts.emplace_back(entries[i].name, entries[i].value);
+        }
+        return texts;
+    }
+
 private:
     edgemoe_model_info info_;
     std::unique_ptr<edgemoe_description, decltype(&edgemoe_description_free)> owner_;
 };
+
+// Packs the model at `path` as it is into the packed file `output`. `progress` (may be empty): fraction from 0 to 1,
+// false stops; what it throws is thrown here.
+inline void repack(const std::string & path, const std::string & output,
+                   const std::function<bool(float)> & progress = {}) {
+    detail::Callback<float> callback{progress};
+    edgemoe_error error;
+    const edgemoe_code code =
+        edgemoe_repack(detail::zero_terminated(path, "the path"), detail::zero_terminated(output, "the output's path"),
+                       progress ? detail::report_progress : nullptr, &callback, &error);
+    callback.rethrow();
+    check(code, error);
+}
+
+// Makes the stock GGUF file `output` of the packed file at `path`. `type`: of the experts; "": as edgemoe.h says.
+// `progress` as above.
+inline void unpack(const std::string & path, const std::string & output, const std::string & type = {},
+                   std::int32_t n_threads = 0, const std::function<bool(float)> & progress = {}) {
+    detail::Callback<float> callback{progress};
+    edgemoe_unpack_params params;
+    edgemoe_unpack_params_init(&params);
+    params.type = type.empty() ? nullptr : detail::zero_terminated(type, "the type");
+    params.n_threads = n_threads;
+    params.progress = progress ? detail::report_progress : nullptr;
+    params.progress_user_data = &callback;
+    edgemoe_error error;
+    const edgemoe_code code = edgemoe_unpack(detail::zero_terminated(path, "the path"),
+                                             detail::zero_terminated(output, "the output's path"), &params, &error);
+    callback.rethrow();
+    check(code, error);
+}
 
 // A loaded model; the destructor cancels what runs and frees it.
 class Model {
@@ -153,9 +211,7 @@ public:
         edgemoe_load_params effective = params;
         detail::Callback<float> callback{progress};
         if (progress) {
-            effective.progress = [](float fraction, void * user_data) {
-                return (*static_cast<detail::Callback<float> *>(user_data))(fraction);
-            };
+            effective.progress = detail::report_progress;
             effective.progress_user_data = &callback;
         }
         edgemoe_model * model = nullptr;

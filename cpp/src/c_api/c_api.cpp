@@ -3,12 +3,15 @@
 
 #include "c_api/call.h"
 #include "c_api/description.h"
+#include "c_api/packed_description.h"
 #include "engine/chat.h"
 #include "engine/generation.h"
 #include "engine/log.h"
 #include "engine/model.h"
+#include "engine/pack_unchanged.h"
 #include "engine/process_memory.h"
 #include "engine/session.h"
+#include "engine/unpack.h"
 
 #include <cmath>
 #include <cstdlib>
@@ -26,16 +29,19 @@ struct edgemoe_model {
 
 struct edgemoe_description {
     edgemoe::DescriptionStrings strings;
+    edgemoe::PackedDescription packed;
 };
 
 namespace {
 
 using edgemoe::Status;
 using edgemoe::StatusCode;
+using edgemoe::capi::check_threads;
 using edgemoe::capi::give_array;
 using edgemoe::capi::give_record;
 using edgemoe::capi::guard;
 using edgemoe::capi::load_options;
+using edgemoe::capi::progress_of;
 using edgemoe::capi::take_params;
 
 }  // namespace
@@ -116,6 +122,7 @@ edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * para
         auto owner = std::make_unique<edgemoe_description>();
         edgemoe_model_info record = {};
         edgemoe::describe_source(*found.value().source, found.value().plan, &owner->strings, &record);
+        owner->packed = edgemoe::describe_packed(*found.value().source);
         status = give_record(record, info);
         if (status.is_ok()) {
             *description = owner.release();
@@ -126,6 +133,54 @@ edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * para
 
 void edgemoe_description_free(edgemoe_description * description) {
     delete description;
+}
+
+edgemoe_code edgemoe_description_types(const edgemoe_description * description, const edgemoe_type_use ** uses,
+                                       size_t * n_uses, edgemoe_error * error) {
+    return guard(error, {{description, "description"}, {uses, "uses"}, {n_uses, "n_uses"}}, [&] {
+        *uses = description->packed.uses.data();
+        *n_uses = description->packed.uses.size();
+        return Status::ok();
+    });
+}
+
+edgemoe_code edgemoe_description_packed(const edgemoe_description * description, const edgemoe_packed_entry ** entries,
+                                        size_t * n_entries, edgemoe_error * error) {
+    return guard(error, {{description, "description"}, {entries, "entries"}, {n_entries, "n_entries"}}, [&] {
+        *entries = description->packed.entries.data();
+        *n_entries = description->packed.entries.size();
+        return Status::ok();
+    });
+}
+
+edgemoe_code edgemoe_repack(const char * path, const char * output, edgemoe_progress_callback progress,
+                            void * progress_user_data, edgemoe_error * error) {
+    return guard(error, {{path, "path"}, {output, "output"}},
+                 [&] { return edgemoe::pack_unchanged(path, output, progress_of(progress, progress_user_data)); });
+}
+
+void edgemoe_unpack_params_init(edgemoe_unpack_params * params) {
+    *params = {};
+    params->struct_size = sizeof(*params);
+}
+
+edgemoe_code edgemoe_unpack(const char * path, const char * output, const edgemoe_unpack_params * given,
+                            edgemoe_error * error) {
+    return guard(error, {{path, "path"}, {output, "output"}}, [&]() -> Status {
+        edgemoe_unpack_params params;
+        Status status = take_params(given, edgemoe_unpack_params_init, &params);
+        if (status.is_ok()) {
+            status = check_threads(params.n_threads);
+        }
+        if (!status.is_ok()) {
+            return status;
+        }
+        edgemoe::UnpackOptions options;
+        options.type = params.type != nullptr ? params.type : "";
+        options.n_threads = params.n_threads;
+        options.progress = progress_of(params.progress, params.progress_user_data);
+        return edgemoe::unpack(path, output, options);
+    });
 }
 
 void edgemoe_tokens_free(edgemoe_tokens * tokens) {

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
+#include <functional>
 #include <initializer_list>
 #include <new>
 #include <string>
@@ -95,7 +96,11 @@ inline Status give_text(const std::string & text, edgemoe_text * out) {
 // The load options that `given` (NULL: the defaults) means; kInvalidArgument for values that are out of range.
 Status load_options(const edgemoe_load_params * given, LoadOptions * options);
 
-// Empty for NULL.
+// kInvalidArgument for a thread count that makes no sense.
+Status check_threads(int32_t n_threads);
+
+// Both are empty for NULL.
+std::function<bool(float)> progress_of(edgemoe_progress_callback callback, void * user_data);
 JobProgress job_progress(edgemoe_job_callback callback, void * user_data);
 
 }  // namespace edgemoe::capi

@@ -144,6 +144,12 @@ Status Model::load_streamed() {
 }
 
 Status Model::load_by_llama() {
+    if (source_->packed()) {
+        return Status(StatusCode::kUnsupported,
+                      source_->path() +
+                          ": a packed file, which llama.cpp cannot load in its own way; leave streaming "
+                          "on, with memory for all experts if they are to stay, or unpack it");
+    }
     llama_model_params params = model_params(options_);
     params.progress_callback = report_progress;
     params.progress_callback_user_data = &options_;

@@ -9,47 +9,24 @@
 
 #include "base/expert_id.h"
 #include "base/status.h"
+#include "engine/expert_bytes.h"
 #include "engine/gguf_key_value.h"
 #include "engine/gguf_source.h"
+#include "engine/packed_layout.h"
+#include "engine/packed_results.h"
+#include "storage/output_file.h"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 namespace edgemoe {
 
-// ggml_type of each matrix of an expert, by Projection; kNoType where it has no such matrix.
-constexpr int32_t kNoType = -1;
-using ExpertTypes = std::array<int32_t, kProjectionCount>;
-
-// types[i][e]: expert e of the i-th of ExpertIndex::layers().
-using PackedTypes = std::vector<std::vector<ExpertTypes>>;
-
-// The types that the experts have in their file.
-PackedTypes stored_types(const ExpertIndex & experts);
-
-// The matrices of an expert as ggml blocks, by Projection; empty where it has no such matrix.
-using ExpertBytes = std::array<std::vector<std::byte>, kProjectionCount>;
-
-// What was measured on the finished file; NaN and 0: not measured. Stored under kPackedPrefix + the field's name.
-struct PackedResults {
-    double perplexity = std::numeric_limits<double>::quiet_NaN();
-    double kl_divergence = std::numeric_limits<double>::quiet_NaN();  // nats per token, against the unpacked model
-    double kl_divergence_error = std::numeric_limits<double>::quiet_NaN();
-    double argmax_agreement = std::numeric_limits<double>::quiet_NaN();  // share of tokens
-    uint64_t tokens = 0;                                                 // that were scored
-};
-
-// Every key of ours in a packed file begins so; what else is to be stored (`extra`) should, too: `edgemoe inspect`
-// shows such entries, and llama.cpp is not given them.
-constexpr const char * kPackedPrefix = "edgemoe.packed.";
-
-// The bytes that a packed file of `types` has (header included).
+// The bytes that a packed file of `types` has, header included. kInvalidArgument as create() below.
 Result<uint64_t> packed_file_bytes(const GgufSource & source, const PackedTypes & types,
                                    const std::vector<GgufKeyValue> & extra);
 
@@ -88,9 +65,17 @@ public:
     Status finish();
 
 private:
-    class File;
-    explicit PackedWriter(std::unique_ptr<File> file);
-    std::unique_ptr<File> file_;
+    PackedWriter(const GgufSource & source, PackedLayout layout) : source_(source), layout_(std::move(layout)) {}
+    std::vector<std::byte> complete_header();
+
+    const GgufSource & source_;
+    PackedLayout layout_;
+    std::unique_ptr<OutputFile> file_;
+    PackedResults results_;
+    bool hot_written_ = false;
+    std::mutex mutex_;
+    std::vector<bool> written_;        // by matrix; guarded by mutex_
+    std::vector<uint32_t> checksums_;  // by matrix; guarded by mutex_
 };
 
 }  // namespace edgemoe

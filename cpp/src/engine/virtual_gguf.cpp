@@ -1,5 +1,7 @@
 #include "engine/virtual_gguf.h"
 
+#include "engine/gguf_header.h"
+#include "engine/packed_format.h"
 #include "storage/direct_read.h"
 
 #include "gguf.h"
@@ -70,11 +72,6 @@ VirtualGguf::~VirtualGguf() {
 
 namespace {
 
-struct GgufDeleter {
-    void operator()(gguf_context * context) const { gguf_free(context); }
-};
-using Gguf = std::unique_ptr<gguf_context, GgufDeleter>;
-
 std::vector<uint8_t> metadata_of(const gguf_context * gguf) {
     std::vector<uint8_t> bytes(gguf_get_meta_size(gguf));
     gguf_get_meta_data(gguf, bytes.data());
@@ -86,9 +83,7 @@ std::vector<uint8_t> metadata_of(const gguf_context * gguf) {
 Status VirtualGguf::build_header() {
     Gguf keys(gguf_init_empty());
     gguf_set_kv(keys.get(), source_.metadata());
-    for (const char * key : {"split.no", "split.count", "split.tensors.count"}) {
-        gguf_remove_key(keys.get(), key);  // the splits are one stream here
-    }
+    remove_file_keys(keys.get());  // the splits are one stream here
     gguf_set_val_u32(keys.get(), "general.alignment", kBufferBytes);
     // A context takes its alignment from what it was parsed from, not from a key that is set later.
     const std::vector<uint8_t> parsed = metadata_of(keys.get());

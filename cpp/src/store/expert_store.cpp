@@ -345,6 +345,7 @@ void ExpertStore::queue_part(const Lease & lease, int32_t entry_number, Projecti
     assert(what.present);
     cache_.pin(entry.id);
     entry.states[static_cast<size_t>(projection)].store(PartState::kReading, std::memory_order_relaxed);
+    entry.checks[static_cast<size_t>(projection)].begin();
     const int64_t step = chunk_rows(what);
     const uint64_t row_bytes = what.bytes / static_cast<uint64_t>(what.rows);
     int32_t n_chunks = 0;
@@ -480,11 +481,15 @@ void ExpertStore::finish(Lease & lease, const Chunk & chunk, const ReadCompletio
                                              std::to_string(chunk.aligned_offset + completion.bytes_read) +
                                              ": unexpected end of file");
     }
+    const uint64_t first_byte = static_cast<uint64_t>(chunk.first_row) * row_bytes;
+    const std::byte * arrived = staging_.data(chunk.staging) + chunk.skip_bytes;
+    if (status.is_ok()) {
+        status = entry.checks[p].add(what, index_.files()[what.file]->path(), first_byte, arrived, chunk_bytes);
+    }
     if (status.is_ok()) {
         // The slot cannot move or go: this part's pin holds it.
-        converter_.convert(what, chunk.first_row, chunk.n_rows, staging_.data(chunk.staging) + chunk.skip_bytes,
-                           entry.slot.load(std::memory_order_relaxed) + entry.part_offsets[p] +
-                               static_cast<uint64_t>(chunk.first_row) * row_bytes);
+        converter_.convert(what, chunk.first_row, chunk.n_rows, arrived,
+                           entry.slot.load(std::memory_order_relaxed) + entry.part_offsets[p] + first_byte);
     }
 
     std::vector<ReadRequest> requests;

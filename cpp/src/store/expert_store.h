@@ -9,6 +9,7 @@
 #include "storage/aligned_memory.h"
 #include "storage/async_reader.h"
 #include "storage/expert_index.h"
+#include "store/part_check.h"
 #include "store/staging_pool.h"
 
 #include <atomic>
@@ -154,6 +155,7 @@ private:
         std::array<uint64_t, kProjectionCount> part_offsets{};  // in the slot
         std::array<int32_t, kProjectionCount> chunks_left{};    // guarded by mutex_
         ProjectionMask damaged = 0;                             // matrices of which a chunk failed; guarded by mutex_
+        std::array<PartCheck, kProjectionCount> checks;
         Entry() {
             for (auto & state : states) {
                 state.store(PartState::kAbsent, std::memory_order_relaxed);

@@ -1,4 +1,4 @@
-"""The progress bars of loading and of long jobs."""
+"""The progress bars of what takes a while."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import TracebackType
 
-# A load that ends sooner needs no bar.
+# What ends sooner needs no bar.
 _PATIENCE_SECONDS = 1.0
 
 
-class LoadingBar:
-    """Call it with a fraction. It appears on a terminal, once loading has lasted a while; leaving it clears it."""
+class ProgressBar:
+    """Call it with a fraction. It appears on a terminal, once the work has lasted a while; leaving it clears it."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
+        self._what = what
         self._begin = time.monotonic()
         self._bar: Any = None
         self._is_wanted = sys.stderr.isatty()
@@ -29,15 +30,15 @@ class LoadingBar:
             # Only now, and untyped: type checkers then need no stubs of tqdm.
             self._bar = importlib.import_module("tqdm").tqdm(
                 total=1.0,
-                desc="loading",
+                desc=self._what,
                 file=sys.stderr,
                 leave=False,
-                bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}",
+                bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left",
             )
         self._bar.n = fraction
         self._bar.refresh()
 
-    def __enter__(self) -> LoadingBar:
+    def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(
