@@ -48,4 +48,8 @@ struct ActivationChain {
     static Result<ActivationChain> decode(const uint8_t * data, size_t size);
 };
 
+// The tensor of one number for each expert that `node` multiplies with, looked up by the routed experts; nullptr if it
+// is another kind of node.
+const ggml_tensor * scale_of_experts(const ggml_tensor * node);
+
 }  // namespace edgemoe

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "engine/activation_chain.h"
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -55,7 +56,7 @@ public:
     static uint64_t size_bytes(const SpillShape & shape);
 
     // Opens the file at `path` if it is of this shape, whole or partly written (n_written()), otherwise makes it anew
-    // with all its room. kOutOfBudget, naming both sizes, if the disk has too little room; kIo. The file stays when the
+    // with all its room. kIo; naming both sizes, if the disk has too little room. The file stays when the
     // object goes; remove() takes it away.
     static Result<std::unique_ptr<ActivationSpill>> open(const std::string & path, const SpillShape & shape);
     ~ActivationSpill();
@@ -74,7 +75,8 @@ public:
     // Tokens [first, first + n) of a layer. inputs: [n, columns]; ids, weights: [n, n_used], missing ones -1 and 0.
     Status write(size_t layer, int64_t first, int64_t n, const float * inputs, const int16_t * ids,
                  const float * weights);
-    // All layers of the tokens before `n_written` are there.
+    // All layers of the tokens before `n_written` are there. Every few seconds, and at the end, this is made to last:
+    // from there a later open() goes on.
     Status advance(int64_t n_written);
 
     Result<LayerActivations> read_layer(size_t layer) const;
@@ -95,6 +97,7 @@ private:
     SpillShape shape_;
     int fd_ = -1;
     int64_t n_written_ = 0;
+    std::chrono::steady_clock::time_point last_sync_;
     std::vector<uint64_t> offsets_;  // of each layer's part
     std::vector<LayerFacts> facts_;
 };

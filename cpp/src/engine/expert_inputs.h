@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,11 +20,12 @@
 namespace edgemoe {
 
 struct ExpertInputs {
-    int64_t n = 0;  // tokens routed to the expert
+    int64_t n = 0;  // tokens
     int64_t columns = 0;
-    std::vector<float> inputs;   // [n, columns]
-    std::vector<float> weights;  // [n]: how much a squared error of this token's result counts: the router's weight
-                                 // squared, or 1 where it is part of the input
+    std::vector<int32_t> tokens;  // [n], rising
+    std::vector<float> inputs;    // [n, columns]
+    std::vector<float> weights;   // [n]: how much a squared error of this token's result counts: the router's weight
+                                  // squared, or 1 where it is part of the input
 };
 
 // A matrix in ggml's blocks of `type`, borrowed: in place of the file's when down's inputs are computed.
@@ -41,14 +43,24 @@ public:
     ~ExpertInputReader();
 
     // Inputs of `projection` of an expert of activations.shape.layer, in the order of the tokens. At most `n_most`
-    // tokens, evenly spaced over those routed to it; 0: all. kUnsupported for down, naming architecture and operation,
-    // where the graph's activation is not understood. n is 0 if no token was routed to the expert.
+    // tokens, evenly spaced over those routed to it (the i-th is the one at (2 i + 1) n / (2 n_most)); 0: all.
+    // kUnsupported for down, naming architecture and operation, where the graph's activation is not understood. n is 0
+    // if no token was routed to the expert.
     Result<ExpertInputs> read(const LayerActivations & activations, int32_t expert, Projection projection,
                               int64_t n_most = 0, const ReplacedParts & replaced = {});
 
+    // The same in pieces of at most kPieceTokens tokens, so that only one of them is in memory; not ok from `take` ends
+    // it.
+    using TakePiece = std::function<Status(const ExpertInputs & piece)>;
+    Status read_pieces(const LayerActivations & activations, int32_t expert, Projection projection, int64_t n_most,
+                       const ReplacedParts & replaced, const TakePiece & take);
+    static constexpr int64_t kPieceTokens = 512;
+
 private:
-    class Compute;
-    Result<std::vector<float>> tensor_values(const std::string & name);
+    struct Matrix;
+    class ChainGraph;
+    Result<Matrix> load_matrix(ExpertId id, Projection projection, const MatrixView & replaced) const;
+    Status load_hot(const ActivationChain & chain);
 
     const GgufSource & source_;
     int n_threads_;

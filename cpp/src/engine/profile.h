@@ -59,7 +59,6 @@ public:
     ModelIdentity model;
     std::vector<int32_t> tokens;       // the calibration text, so that the pass can be repeated
     int32_t n_ctx = 0;                 // window
-    double perplexity = 0;             // of the model on the text; 0: not measured
     std::vector<LayerProfile> layers;  // by rising layer number
     std::optional<SensitivityTable> sensitivity;
 
