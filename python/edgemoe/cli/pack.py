@@ -20,8 +20,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "pack",
         help="give each expert the smallest types that a limit allows",
         description="Packs a model: each expert's matrices get quantization types of their own, chosen by what they do "
-        "to the model's output on the profile's text, and are rounded by second-order error feedback. The other weights "
-        "stay as they are. An interrupted run is continued by the same command.",
+        "to the model's output on the profile's text, and are rounded by second-order error feedback. All other "
+        "weights stay as they are. An interrupted run is continued by the same command.",
     )
     add_model(parser, "model")
     parser.add_argument("--profile", required=True, metavar="PROFILE", help="what edgemoe profile made of the model")
@@ -108,8 +108,8 @@ def _result(report: PackReport) -> list[str]:
 
     lines = [
         f"file              {format_size(report.file_bytes)}, {report.bits:.3f} bits per expert weight",
-        f"KL divergence     {report.kl_divergence:.6f} +- {report.kl_divergence_error:.6f} on {report.tokens} tokens of "
-        f"the text that were held back (expected {report.expected_kl_divergence:.6f})",
+        f"KL divergence     {report.kl_divergence:.6f} +- {report.kl_divergence_error:.6f} on {report.tokens} held-back tokens of "
+        f"the profile's text (expected {report.expected_kl_divergence:.6f})",
         f"argmax agreement  {report.argmax_agreement:.2%}",
         f"error feedback    {report.feedback_matrices} of {report.matrices} matrices",
         f"allocation        at most {report.gap:.2%} above the best",
