@@ -14,6 +14,9 @@ constexpr double kLeastDamping = 0.01;
 constexpr double kMostDamping = 0.1;
 constexpr double kDampingTokens = 0.4;  // damping * tokens / columns
 
+// More tokens of an expert than this for each column would gain nothing.
+constexpr int64_t kMostTokensPerColumn = 128;
+
 // The layer's moments are needed roughly only: so many tokens for each column.
 constexpr int64_t kPriorTokensPerColumn = 2;
 
@@ -109,28 +112,26 @@ void MomentsPrior::blend(bool down, ExpertMoments * moments) const {
 Result<ExpertMoments> ExpertMomentsReader::read(const LayerActivations & activations, const MomentsPrior & prior,
                                                 int32_t expert, Projection projection, int64_t columns) {
     ExpertMoments moments{InputMoments(columns), InputMoments(columns)};
-    const int64_t n_most = kMostInputBytes / (columns * static_cast<int64_t>(sizeof(float)));
-    Result<ExpertInputs> inputs = inputs_.read(activations, expert, projection, n_most);
-    if (!inputs.is_ok() && inputs.status().code() != StatusCode::kUnsupported) {
-        return inputs.status();
-    }
-    if (inputs.is_ok() && inputs.value().n > 0) {
-        const ExpertInputs & found = inputs.value();
-        const std::vector<int32_t> tokens = routed_tokens(activations, expert);
-        const std::vector<int64_t> sample = evenly_spaced(static_cast<int64_t>(tokens.size()), found.n);
-        // Tokens of one part follow each other: whole stretches at once.
-        for (int64_t begin = 0; begin < found.n;) {
-            const bool held = split_.is_held(tokens[static_cast<size_t>(sample[static_cast<size_t>(begin)])]);
-            int64_t end = begin + 1;
-            while (end < found.n &&
-                   split_.is_held(tokens[static_cast<size_t>(sample[static_cast<size_t>(end)])]) == held) {
-                end++;
+    const Status status = inputs_.read_pieces(
+        activations, expert, projection, kMostTokensPerColumn * columns, {}, [&](const ExpertInputs & piece) {
+            // Tokens of one part follow each other: whole stretches at once.
+            for (size_t begin = 0; begin < piece.tokens.size();) {
+                const bool held = split_.is_held(piece.tokens[begin]);
+                size_t end = begin + 1;
+                while (end < piece.tokens.size() && split_.is_held(piece.tokens[end]) == held) {
+                    end++;
+                }
+                const auto n = static_cast<int64_t>(end - begin);
+                InputMoments & part = held ? moments.held : moments.fitted;
+                part.add(piece.inputs.data() + begin * static_cast<size_t>(columns), piece.weights.data() + begin, n,
+                         1);
+                (held ? moments.n_held : moments.n_fitted) += n;
+                begin = end;
             }
-            InputMoments & part = held ? moments.held : moments.fitted;
-            part.add(found.inputs.data() + begin * columns, found.weights.data() + begin, end - begin, 1);
-            (held ? moments.n_held : moments.n_fitted) += end - begin;
-            begin = end;
-        }
+            return Status::ok();
+        });
+    if (!status.is_ok() && status.code() != StatusCode::kUnsupported) {
+        return status;
     }
     moments.damping = damping_of(moments.n_fitted, columns);
     prior.blend(projection == Projection::kDown, &moments);

@@ -53,7 +53,7 @@ private:
     double mean_weight_ = 0;
 };
 
-// One thread at a time. Memory: one expert's inputs (at most kMostInputBytes) and its matrices.
+// One thread at a time. Memory: one expert's moments and matrices, and some of its inputs.
 class ExpertMomentsReader {
 public:
     // All outlive it.
@@ -64,7 +64,6 @@ public:
     // or whether what its graph does with down's inputs is understood or not: the prior stands in.
     Result<ExpertMoments> read(const LayerActivations & activations, const MomentsPrior & prior, int32_t expert,
                                Projection projection, int64_t columns);
-    static constexpr int64_t kMostInputBytes = int64_t{64} << 20;
 
 private:
     const CalibrationSplit & split_;
