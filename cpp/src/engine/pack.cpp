@@ -200,7 +200,7 @@ Status PackJob::open_spill() {
         spill_to_remove_ = path;
     }
     Result<std::unique_ptr<ActivationSpill>> spill = capture_activations(
-        model_, profile_->tokens, static_cast<uint32_t>(profile_->n_ctx), path, options_.load, progress_, nullptr);
+        model_, profile_->tokens, static_cast<uint32_t>(profile_->n_ctx), path, options_.load, progress_);
     if (!spill.is_ok()) {
         return spill.status();
     }
