@@ -57,6 +57,7 @@ public:
     Result<PackReport> run();
 
 private:
+    Status run_steps();
     Status open();
     Status open_spill();
     Status find_sensitivity();
@@ -97,6 +98,16 @@ private:
 };
 
 Result<PackReport> PackJob::run() {
+    Status status = run_steps();
+    spill_.reset();
+    // After a failure they stay: the next run goes on from them.
+    if (status.is_ok() && !spill_to_remove_.empty()) {
+        ActivationSpill::remove(spill_to_remove_);
+    }
+    return status.is_ok() ? Result<PackReport>(std::move(report_)) : status;
+}
+
+Status PackJob::run_steps() {
     Status status = open();
     if (status.is_ok()) {
         status = find_sensitivity();
@@ -130,17 +141,13 @@ Result<PackReport> PackJob::run() {
             return bytes.status();
         }
         report_.file_bytes = bytes.value();
-        return std::move(report_);
+        return Status::ok();
     }
     status = open_journal();
     if (status.is_ok()) {
         status = options_.max_kl > 0 ? pack_to_tolerance() : pack_once();
     }
-    spill_.reset();
-    if (status.is_ok() && !spill_to_remove_.empty()) {
-        ActivationSpill::remove(spill_to_remove_);
-    }
-    return status.is_ok() ? Result<PackReport>(std::move(report_)) : status;
+    return status;
 }
 
 // ---- what is known ----
@@ -192,7 +199,7 @@ Status PackJob::open_spill() {
         return Status::ok();
     }
     const std::string kept = profile_path_ + ".activations";
-    std::string path = output_ + ".activations";
+    std::string path = (output_.empty() ? profile_path_ : output_) + ".activations";
     std::error_code ignored;
     if (std::filesystem::exists(kept, ignored)) {
         path = kept;
