@@ -111,8 +111,10 @@ void TypeAllocator::add_matrix(const Matrix & matrix, const ExpertPart & part, c
         group.choices = {*std::max_element(group.choices.begin(), group.choices.end(),
                                            [](const Choice & a, const Choice & b) { return a.bytes < b.bytes; })};
     }
-    if (damage != nullptr || group.choices.empty()) {
-        group.choices.push_back({part.type, part.bytes, 0, 0});  // as it is
+    // As it is, where nothing larger could be had or the ladder says so.
+    if (group.choices.empty() || (damage != nullptr && (ggml_is_quantized(static_cast<ggml_type>(part.type)) ||
+                                                        std::count(ladder.begin(), ladder.end(), part.type) > 0))) {
+        group.choices.push_back({part.type, part.bytes, 0, 0});
     }
     const auto by_bytes = [](const Choice & a, const Choice & b) { return a.bytes < b.bytes; };
     const auto ends = std::minmax_element(group.choices.begin(), group.choices.end(), by_bytes);
