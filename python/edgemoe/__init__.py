@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
     from edgemoe.packed import repack, unpack
     from edgemoe.packing import pack
-    from edgemoe.records import Evaluation, FileInfo, ModelInfo, PackReport, Stats, TypeUse
+    from edgemoe.profiling import Profile, open_profile, profile
+    from edgemoe.records import (
+        Evaluation,
+        FileInfo,
+        LayerProfile,
+        ModelInfo,
+        PackReport,
+        ProfileInfo,
+        Stats,
+        TypeUse,
+    )
 
     __version__: str
 
@@ -28,11 +38,14 @@ __all__ = [
     "EdgemoeIOError",
     "Evaluation",
     "FileInfo",
+    "LayerProfile",
     "Model",
     "ModelFormatError",
     "ModelInfo",
     "OutOfBudgetError",
     "PackReport",
+    "Profile",
+    "ProfileInfo",
     "Stats",
     "TextStream",
     "TypeUse",
@@ -41,7 +54,9 @@ __all__ = [
     "evaluate",
     "inspect",
     "load",
+    "open_profile",
     "pack",
+    "profile",
     "repack",
     "set_log",
     "unpack",
@@ -55,7 +70,17 @@ _HOMES = {
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
     "packed": ("repack", "unpack"),
     "packing": ("pack",),
-    "records": ("Evaluation", "FileInfo", "ModelInfo", "PackReport", "Stats", "TypeUse"),
+    "profiling": ("Profile", "open_profile", "profile"),
+    "records": (
+        "Evaluation",
+        "FileInfo",
+        "LayerProfile",
+        "ModelInfo",
+        "PackReport",
+        "ProfileInfo",
+        "Stats",
+        "TypeUse",
+    ),
 }
 
 

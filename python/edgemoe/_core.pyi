@@ -78,6 +78,23 @@ def evaluate(
     path: bytes, text: bytes, params: EvaluateParams, progress: JobProgress | None = None
 ) -> dict[str, Any]: ...
 
+class ProfileParams:
+    load: LoadParams
+    activations: bytes | None
+    n_ctx: int
+    n_tokens: int
+    keep_activations: bool
+    def __init__(self) -> None: ...
+
+class Profile:
+    def __init__(self, path: bytes) -> None: ...
+    @staticmethod
+    def run(
+        path: bytes, text: bytes, output: bytes, params: ProfileParams, progress: JobProgress | None = None
+    ) -> Profile: ...
+    def info(self) -> dict[str, Any]: ...
+    def layer(self, index: int) -> dict[str, Any]: ...
+
 class PackParams:
     load: LoadParams
     max_kl: float

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Record(Mapping[str, Any]):
@@ -145,6 +149,50 @@ class Evaluation(Record):
     """Standard error."""
     argmax_agreement: float | None = None
     """Share of tokens where both models have the same likeliest token."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileInfo(Record):
+    """What a profile is of."""
+
+    architecture: str
+    name: str
+    n_tokens: int
+    """Tokens of the text, in whole windows."""
+    n_ctx: int
+    """The window, in tokens."""
+    n_layers: int
+    """Layers that have routed experts."""
+    n_experts: int
+    """Experts per layer."""
+    n_experts_used: int
+    few_tokens: int
+    """An expert that fewer tokens were routed to is hardly reached."""
+    n_hardly_reached: int
+    has_sensitivity: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerProfile(Record):
+    """What the experts of one layer did and saw. The arrays cannot be written to."""
+
+    layer: int
+    """The N of blk.N."""
+    evaluated: bool
+    """False: the model's graph does not use this layer's experts."""
+    counts: npt.NDArray[np.uint32]
+    """[n_experts]: tokens routed to each."""
+    mass: npt.NDArray[np.float64]
+    """[n_experts]: sum of the router's weights."""
+    ids: npt.NDArray[np.int16]
+    """[n_tokens, n_experts_used]: experts of each token, in the router's order; -1: none."""
+    weights: npt.NDArray[np.float32]
+    """[n_tokens, n_experts_used]: the router's weights."""
+    input_moments: npt.NDArray[np.float32] | None
+    """[n_experts, columns]: sum over the expert's tokens of router weight squared times the input of gate and up
+    squared."""
+    down_moments: npt.NDArray[np.float32] | None
+    """The same of down's input; None where the model's activation is not understood."""
 
 
 @dataclasses.dataclass(frozen=True)

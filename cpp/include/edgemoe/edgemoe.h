@@ -360,6 +360,77 @@ EDGEMOE_API edgemoe_code edgemoe_evaluate(const char * path, const char * text, 
                                           const edgemoe_evaluate_params * params, edgemoe_evaluation * evaluation,
                                           edgemoe_error * error);
 
+typedef struct edgemoe_profile_params {
+    size_t struct_size;
+    const edgemoe_load_params * load; /* as in edgemoe_evaluate_params */
+    uint32_t n_ctx;                   /* window in tokens; 512 */
+    uint64_t n_tokens;                /* most tokens of the text that are used; 0: all */
+    const char * activations;         /* path of the temporary file of what the experts see; NULL: beside the output */
+    bool keep_activations;            /* do not remove it at the end; false */
+    edgemoe_job_callback progress;
+    void * progress_user_data;
+} edgemoe_profile_params;
+
+EDGEMOE_API void edgemoe_profile_params_init(edgemoe_profile_params * params);
+
+/* What is known about a model's experts on a text. Immutable: any thread. */
+typedef struct edgemoe_profile edgemoe_profile;
+
+/* Evaluates the model at `path` on a text, `text_size` bytes of UTF-8, and writes what its experts did and saw to
+ * `output`, which appears complete or not at all. Takes room on the disk beside the output for what the experts see, 2
+ * bytes a number; the amount is checked first. When it is stopped, that file stays, and the same call goes on from it.
+ * `profile` (may be NULL): what was written; free it with edgemoe_profile_free. */
+EDGEMOE_API edgemoe_code edgemoe_profile_run(const char * path, const char * text, size_t text_size,
+                                             const char * output, const edgemoe_profile_params * params,
+                                             edgemoe_profile ** profile, edgemoe_error * error);
+
+EDGEMOE_API edgemoe_code edgemoe_profile_open(const char * path, edgemoe_profile ** profile, edgemoe_error * error);
+EDGEMOE_API void edgemoe_profile_free(edgemoe_profile * profile);
+
+typedef struct edgemoe_profile_info {
+    size_t struct_size;
+    /* Strings are borrowed from the profile. */
+    const char * architecture;
+    const char * name; /* of the model, or "" */
+    uint64_t n_tokens; /* of the text, in whole windows */
+    int32_t n_ctx;     /* window */
+    int32_t n_layers;  /* that have routed experts */
+    int32_t n_experts; /* per layer */
+    int32_t n_experts_used;
+    uint32_t few_tokens;       /* an expert with fewer tokens is hardly reached */
+    uint64_t n_hardly_reached; /* such experts */
+    bool has_sensitivity;
+} edgemoe_profile_info;
+
+EDGEMOE_API void edgemoe_profile_info_init(edgemoe_profile_info * info);
+EDGEMOE_API edgemoe_code edgemoe_profile_info_get(const edgemoe_profile * profile, edgemoe_profile_info * info,
+                                                  edgemoe_error * error);
+
+/* One layer; the arrays are borrowed from the profile. */
+typedef struct edgemoe_layer_profile {
+    size_t struct_size;
+    int32_t layer; /* the N of blk.N */
+    int32_t n_experts;
+    int32_t n_experts_used;
+    bool evaluated;          /* false: the model's graph does not use this layer's experts */
+    uint64_t n_tokens;       /* rows of ids and weights */
+    const uint32_t * counts; /* [n_experts]: tokens routed to each */
+    const double * mass;     /* [n_experts]: sum of the router's weights */
+    const int16_t * ids;     /* [n_tokens, n_experts_used]: experts of each token, in the router's order; -1: none */
+    const float * weights;   /* [n_tokens, n_experts_used] */
+    /* [n_experts, columns]: sum over the expert's tokens of the router's weight squared times the input squared, of
+     * gate and up, and of down. Columns 0, NULL: not known. */
+    int32_t input_columns;
+    const float * input_moments;
+    int32_t down_columns;
+    const float * down_moments;
+} edgemoe_layer_profile;
+
+EDGEMOE_API void edgemoe_layer_profile_init(edgemoe_layer_profile * layer);
+/* `index`: below n_layers. */
+EDGEMOE_API edgemoe_code edgemoe_profile_layer_get(const edgemoe_profile * profile, size_t index,
+                                                   edgemoe_layer_profile * layer, edgemoe_error * error);
+
 typedef enum edgemoe_objective {
     EDGEMOE_OBJECTIVE_SIZE = 0,      /* bytes in the file */
     EDGEMOE_OBJECTIVE_READ_BYTES = 1 /* bytes of the experts that a token uses: rare experts cost nothing */

@@ -57,6 +57,12 @@ inline edgemoe_evaluate_params default_evaluate_params() {
     return params;
 }
 
+inline edgemoe_profile_params default_profile_params() {
+    edgemoe_profile_params params;
+    edgemoe_profile_params_init(&params);
+    return params;
+}
+
 inline edgemoe_pack_params default_pack_params() {
     edgemoe_pack_params params;
     edgemoe_pack_params_init(&params);
@@ -330,6 +336,59 @@ inline edgemoe_evaluation evaluate(const std::string & path, std::string_view te
     check(code, error);
     return evaluation;
 }
+
+// What is known about a model's experts on a text. Immutable.
+class Profile {
+public:
+    explicit Profile(const std::string & path) : handle_(nullptr, edgemoe_profile_free) {
+        edgemoe_profile * profile = nullptr;
+        edgemoe_error error;
+        check(edgemoe_profile_open(detail::zero_terminated(path, "the path"), &profile, &error), error);
+        handle_.reset(profile);
+    }
+
+    // Profiles the model at `path` on `text` (UTF-8) and writes the profile to `output`. `progress` (may be empty)
+    // takes the place of params.progress.
+    static Profile run(const std::string & path, std::string_view text, const std::string & output,
+                       const edgemoe_profile_params & params = default_profile_params(),
+                       const JobProgress & progress = {}) {
+        edgemoe_profile_params effective = params;
+        detail::JobCallback callback{progress};
+        detail::set_progress(effective, callback);
+        edgemoe_profile * profile = nullptr;
+        edgemoe_error error;
+        const edgemoe_code code =
+            edgemoe_profile_run(detail::zero_terminated(path, "the path"), text.data(), text.size(),
+                                detail::zero_terminated(output, "the output's path"), &effective, &profile, &error);
+        Profile made(profile);
+        callback.rethrow();
+        check(code, error);
+        return made;
+    }
+
+    // Its strings live as long as the profile.
+    edgemoe_profile_info info() const {
+        edgemoe_profile_info info;
+        edgemoe_profile_info_init(&info);
+        edgemoe_error error;
+        check(edgemoe_profile_info_get(handle_.get(), &info, &error), error);
+        return info;
+    }
+
+    // Its arrays live as long as the profile. `index`: below info().n_layers.
+    edgemoe_layer_profile layer(std::size_t index) const {
+        edgemoe_layer_profile layer;
+        edgemoe_layer_profile_init(&layer);
+        edgemoe_error error;
+        check(edgemoe_profile_layer_get(handle_.get(), index, &layer, &error), error);
+        return layer;
+    }
+
+private:
+    explicit Profile(edgemoe_profile * profile) : handle_(profile, edgemoe_profile_free) {}
+
+    std::unique_ptr<edgemoe_profile, decltype(&edgemoe_profile_free)> handle_;
+};
 
 // Packs the model at `path` by `profile` into `output` (not used in a dry run); returns the report, a JSON object.
 // `progress` (may be empty) takes the place of params.progress.

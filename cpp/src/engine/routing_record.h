@@ -1,6 +1,7 @@
 // Who was routed where over a text, and what is counted from it.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
