@@ -3,9 +3,9 @@
 python benchmarks/bit_widths.py MODEL --calibration TEXT --heldout TEXT --llama-bin DIR
 
 Everything is calibrated on the first text and judged on the second: packed files with types of their own only, error
-feedback only (one type), and both; and the presets, with an importance matrix of the same calibration text and all other
-weights left as they are. KL divergence to MODEL is measured through edgemoe for all of them. Writes a JSON file, a picture
-and a table in Markdown; what is in --work already is taken again, so that an interrupted run goes on.
+feedback only (one type), and both; and the presets, with an importance matrix of the same calibration text and all
+other weights left as they are. KL divergence to MODEL is measured through edgemoe for all of them. Writes a JSON file,
+a picture and a table in Markdown; what is in --work already is taken again, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-import machine
 
 import edgemoe
+import machine
 
 SIZES = (2.6, 3.06, 3.45, 4.5)
 # What "one type for all" is at these sizes.
@@ -72,7 +72,10 @@ class Judge:
         }
         self._known[name] = row
         self._file.write_text(json.dumps(self._known, indent=1))
-        print(f"{name:<28} {row['bits']:.3f} bits  KL {row['kl_divergence']:.5f}  {row['argmax_agreement']:.2%}", flush=True)
+        print(
+            f"{name:<28} {row['bits']:.3f} bits  KL {row['kl_divergence']:.5f}  {row['argmax_agreement']:.2%}",
+            flush=True,
+        )
         return row
 
 
@@ -152,9 +155,14 @@ def on_curve(points: list[tuple[float, float]], bits: float) -> float:
 def table(rows: list[dict[str, Any]]) -> str:
     """What was measured, in Markdown; `of preset`: the share of the presets' curve at the same bits."""
     presets = curve([row for row in rows if row["kind"] == "preset"])
-    lines = ["| file | bits per expert weight | KL divergence | same top token | of preset |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        "| file | bits per expert weight | KL divergence | same top token | of preset |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for row in sorted(rows, key=lambda row: (row["kind"] == "preset", row["kind"], row["bits"])):
-        share = row["kl_divergence"] / on_curve(presets, row["bits"]) if presets and row["kind"] != "preset" else math.nan
+        share = (
+            row["kl_divergence"] / on_curve(presets, row["bits"]) if presets and row["kind"] != "preset" else math.nan
+        )
         lines.append(
             f"| {row['name']} | {row['bits']:.3f} | {row['kl_divergence']:.5f} +- {row['kl_divergence_error']:.5f} | "
             f"{row['argmax_agreement']:.2%} | {'' if math.isnan(share) else f'{share:.2f}'} |"
@@ -170,7 +178,13 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
-    for kind, style in (("preset", "o-"), ("types only", "s-"), ("rounding only", "^"), ("neither", "v"), ("both", "D-")):
+    for kind, style in (
+        ("preset", "o-"),
+        ("types only", "s-"),
+        ("rounding only", "^"),
+        ("neither", "v"),
+        ("both", "D-"),
+    ):
         points = sorted((row["bits"], row["kl_divergence"], row["name"]) for row in rows if row["kind"] == kind)
         if points:
             label = "llama-quantize presets" if kind == "preset" else kind
@@ -191,10 +205,14 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="the model before quantization")
     parser.add_argument("--calibration", type=Path, required=True, help="text to calibrate on")
     parser.add_argument("--heldout", type=Path, required=True, help="text to judge on")
-    parser.add_argument("--llama-bin", type=Path, help="folder of llama-quantize and llama-imatrix; without it, no presets")
+    parser.add_argument(
+        "--llama-bin", type=Path, help="folder of llama-quantize and llama-imatrix; without it, no presets"
+    )
     parser.add_argument("--presets", default=",".join(PRESETS))
     parser.add_argument("--bits", default=",".join(str(size) for size in SIZES))
-    parser.add_argument("--work", type=Path, default=Path("build/bit-widths"), help="folder for what is made on the way")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/bit-widths"), help="folder for what is made on the way"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/bit-widths.json"))
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -204,7 +222,12 @@ def main() -> None:
     rows = list(measure_packed(arguments, judge))
     if arguments.llama_bin is not None:
         rows += list(measure_presets(arguments, judge))
-    record = {"model": arguments.model.name, "machine": machine.describe(), "edgemoe": edgemoe.__version__, "rows": rows}
+    record = {
+        "model": arguments.model.name,
+        "machine": machine.describe(),
+        "edgemoe": edgemoe.__version__,
+        "rows": rows,
+    }
     arguments.out.write_text(json.dumps(record, indent=1) + "\n")
     draw(rows, arguments.out.with_suffix(".png"))
     arguments.out.with_suffix(".md").write_text(table(rows) + "\n")

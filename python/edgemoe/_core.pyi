@@ -84,6 +84,7 @@ class ProfileParams:
     n_ctx: int
     n_tokens: int
     keep_activations: bool
+    sensitivity: bool
     def __init__(self) -> None: ...
 
 class Profile:

@@ -367,6 +367,7 @@ typedef struct edgemoe_profile_params {
     uint64_t n_tokens;                /* most tokens of the text that are used; 0: all */
     const char * activations;         /* path of the temporary file of what the experts see; NULL: beside the output */
     bool keep_activations;            /* do not remove it at the end; false */
+    bool sensitivity; /* find out what each type of each expert is expected to cost, for packing; true */
     edgemoe_job_callback progress;
     void * progress_user_data;
 } edgemoe_profile_params;

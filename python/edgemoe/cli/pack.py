@@ -108,8 +108,8 @@ def _result(report: PackReport) -> list[str]:
 
     lines = [
         f"file              {format_size(report.file_bytes)}, {report.bits:.3f} bits per expert weight",
-        f"KL divergence     {report.kl_divergence:.6f} +- {report.kl_divergence_error:.6f} on {report.tokens} held-back tokens of "
-        f"the profile's text (expected {report.expected_kl_divergence:.6f})",
+        f"KL divergence     {report.kl_divergence:.6f} +- {report.kl_divergence_error:.6f} on {report.tokens} "
+        f"held-back tokens of the profile's text (expected {report.expected_kl_divergence:.6f})",
         f"argmax agreement  {report.argmax_agreement:.2%}",
         f"error feedback    {report.feedback_matrices} of {report.matrices} matrices",
         f"allocation        at most {report.gap:.2%} above the best",

@@ -24,13 +24,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="find out what a model's experts do on a text, for packing and preloading",
         description="Evaluates a model on a text and writes a profile: how often each expert is used and with which "
         "weight, the routing of every token, and how large the inputs of each expert's matrices are. While it runs, "
-        "what the experts see lies in a temporary file beside the output (2 bytes a number: 4 GB for 20,000 tokens of a 30B "
-        "model); its size is checked against the free disk first. Ctrl-C stops it, and the same command goes on from "
+        "what the experts see lies in a temporary file beside the output (2 bytes a number: 4 GB for 20,000 tokens of a "
+        "30B model); its size is checked against the free disk first. Ctrl-C stops it, and the same command goes on from "
         "there. The output appears under its name only when it is complete.",
     )
     add_model(parser, "model", nargs="?")
     add_text(parser)
     parser.add_argument("-o", "--output", required=True, metavar="PROFILE", help="where the profile goes")
+    parser.add_argument(
+        "--no-sensitivity",
+        dest="sensitivity",
+        action="store_const",
+        const=False,
+        help="leave out what each type of each expert is expected to cost: packing then finds it out",
+    )
     spill = parser.add_argument_group("temporary file")
     spill.add_argument("--activations", metavar="PATH", help="where it is (the output's name and .activations)")
     spill.add_argument(
@@ -61,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             io=args.io,
             activations=args.activations,
             keep_activations=args.keep_activations,
+            sensitivity=args.sensitivity,
             progress=bar,
         )
     if args.json:
