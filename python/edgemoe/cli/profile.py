@@ -24,9 +24,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="find out what a model's experts do on a text, for packing and preloading",
         description="Evaluates a model on a text and writes a profile: how often each expert is used and with which "
         "weight, the routing of every token, and how large the inputs of each expert's matrices are. While it runs, "
-        "what the experts see lies in a temporary file beside the output (2 bytes a number: 4 GB for 20,000 tokens of a "
-        "30B model); its size is checked against the free disk first. Ctrl-C stops it, and the same command goes on from "
-        "there. The output appears under its name only when it is complete.",
+        "what the experts see lies in a temporary file beside the output (2 bytes a number: 4 GB for 20,000 tokens of "
+        "a 30B model); its size is checked against the free disk first. Ctrl-C stops it, and the same command goes on "
+        "from there. The output appears under its name only when it is complete.",
     )
     add_model(parser, "model", nargs="?")
     add_text(parser)
