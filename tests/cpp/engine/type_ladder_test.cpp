@@ -26,7 +26,8 @@ TEST_CASE("TheDefaultLadderHasATypeForEveryWidth") {
     bool narrow = false;
     for (const int32_t type : default_ladder()) {
         narrow = narrow || ggml_blck_size(static_cast<ggml_type>(type)) == 32;
-        CHECK(ggml_get_type_traits(static_cast<ggml_type>(type))->to_float != nullptr);
+        const bool can_be_read = ggml_get_type_traits(static_cast<ggml_type>(type))->to_float != nullptr;
+        CHECK(can_be_read);
     }
     CHECK(narrow);
 }
