@@ -2,12 +2,12 @@
 #include "generation.h"
 #include "interruptible.h"
 #include "params.h"
-#include "progress.h"
 #include "register.h"
 
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -64,11 +64,27 @@ private:
 
 std::unique_ptr<Model> load(const std::string & path, const LoadParams & params, const py::object & progress) {
     std::shared_ptr<client::Model> loaded;
+    std::atomic<float> fraction{0.0F};
+    std::atomic<bool> stop{false};
+    float reported = -1.0F;
+    const auto report = [&] {
+        const float now = fraction;
+        if (!progress.is_none() && now != reported) {
+            reported = now;
+            stop = stop || progress(now).is(py::bool_(false));
+        }
+    };
     const LoadParams own = params;
-    run_with_progress(progress, [&](const auto & report) {
-        client::Model model = client::Model::load(path, own.borrow(), report);
-        loaded = std::shared_ptr<client::Model>(new client::Model(std::move(model)), Free());
-    });
+    run_interruptible(
+        [&] {
+            client::Model model = client::Model::load(path, own.borrow(), [&](float now) {
+                fraction = now;
+                return !stop.load();
+            });
+            loaded = std::shared_ptr<client::Model>(new client::Model(std::move(model)), Free());
+        },
+        [&] { stop = true; }, report);
+    report();
     return std::make_unique<Model>(std::move(loaded));
 }
 

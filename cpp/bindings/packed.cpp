@@ -1,7 +1,10 @@
 // Writing packed files, and making stock files of them.
-#include "progress.h"
+#include "job.h"
 #include "register.h"
 
+#include <pybind11/stl.h>
+
+#include <optional>
 #include <string>
 
 namespace edgemoe::bindings {
@@ -11,20 +14,23 @@ namespace py = pybind11;
 namespace {
 
 void repack(const std::string & path, const std::string & output, const py::object & progress) {
-    run_with_progress(progress, [&](const auto & report) { client::repack(path, output, report); });
+    run_job([&](const client::JobProgress & report) { client::repack(path, output, report); }, progress);
 }
 
-void unpack(const std::string & path, const std::string & output, const std::string & type, std::int32_t n_threads,
-            const py::object & progress) {
-    run_with_progress(progress, [&](const auto & report) { client::unpack(path, output, type, n_threads, report); });
+void unpack(const std::string & path, const std::string & output, const std::optional<std::string> & type,
+            std::int32_t n_threads, const py::object & progress) {
+    edgemoe_unpack_params params = client::default_unpack_params();
+    params.type = type ? type->c_str() : nullptr;
+    params.n_threads = n_threads;
+    run_job([&](const client::JobProgress & report) { client::unpack(path, output, params, report); }, progress);
 }
 
 }  // namespace
 
 void register_packed(py::module_ & module) {
-    module.def("repack", &repack, py::arg("path"), py::arg("output"), py::arg("progress").none(true));
-    module.def("unpack", &unpack, py::arg("path"), py::arg("output"), py::arg("type"), py::arg("n_threads"),
-               py::arg("progress").none(true));
+    module.def("repack", &repack, py::arg("path"), py::arg("output"), py::arg("progress") = py::none());
+    module.def("unpack", &unpack, py::arg("path"), py::arg("output"), py::arg("type").none(true), py::arg("n_threads"),
+               py::arg("progress") = py::none());
 }
 
 }  // namespace edgemoe::bindings

@@ -10,13 +10,15 @@ from edgemoe import _core
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    StrPath = str | os.PathLike[str]
+    from edgemoe.model import StrPath
+
+    Progress = Callable[[str, float, float | None], object]
 
 
-def repack(path: StrPath, output: StrPath, *, progress: Callable[[float], object] | None = None) -> None:
+def repack(path: StrPath, output: StrPath, *, progress: Progress | None = None) -> None:
     """Packs a model as it is: every matrix keeps its type. Of a split model, `path` is the first file.
 
-    progress: called with the fraction done, on the calling thread; returning False stops (Cancelled).
+    progress: called with (step, fraction, seconds left or None); returning False stops (Cancelled).
 
     `output` has its name only once it is whole. Raises FileNotFoundError, ModelFormatError, EdgemoeIOError, ValueError.
 
@@ -31,7 +33,7 @@ def unpack(
     *,
     type: str | None = None,
     n_threads: int | None = None,
-    progress: Callable[[float], object] | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Makes a stock GGUF file of a packed one, for other tools: one type for all experts of a layer's projection.
 
@@ -41,4 +43,4 @@ def unpack(
 
         edgemoe.unpack("model-packed.gguf", "model-f16.gguf", type="f16")
     """
-    _core.unpack(os.fsencode(path), os.fsencode(output), type or "", n_threads or 0, progress)
+    _core.unpack(os.fsencode(path), os.fsencode(output), type, n_threads or 0, progress)

@@ -19,7 +19,10 @@ ARROWS = {
     "store": {"storage", "cache", "predict", "base"},
     "backend": {"store", "storage", "cache", "predict", "base"},
     "engine": {"backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"},
-    "c_api": {"engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base", "edgemoe"},
+    "c_api": {
+        *("engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"),
+        "edgemoe",
+    },
 }
 WITHOUT_GGML = ["base", "storage", "cache", "predict", "quant", "simulate", "store"]
 WITHOUT_LLAMA = [*WITHOUT_GGML, "backend", "rounding"]

@@ -177,32 +177,6 @@ EDGEMOE_API edgemoe_code edgemoe_description_packed(const edgemoe_description * 
                                                     const edgemoe_packed_entry ** entries, size_t * n_entries,
                                                     edgemoe_error * error);
 
-/* ---- packed files ---- */
-
-/* A packed file is a GGUF file that edgemoe_load reads like any other, in which each matrix of each expert may have a
- * type of its own, lies beside its expert's others, and has a checksum that is compared when it is first read. */
-
-/* Packs the model at `path` (of a split one: the first file) as it is: every matrix keeps its type. `progress` (may be
- * NULL) is called from the calling thread. `output` has its name only once it is whole; on failure nothing of it is
- * left, and what was there before stays. */
-EDGEMOE_API edgemoe_code edgemoe_repack(const char * path, const char * output, edgemoe_progress_callback progress,
-                                        void * progress_user_data, edgemoe_error * error);
-
-typedef struct edgemoe_unpack_params {
-    size_t struct_size;
-    const char * type; /* of the experts, by its ggml name ("f16", "q8_0"); NULL: for each layer and projection the one
-                          with the most bits among its experts' */
-    int32_t n_threads; /* 0: the cores that this process may use */
-    edgemoe_progress_callback progress;
-    void * progress_user_data;
-} edgemoe_unpack_params;
-EDGEMOE_API void edgemoe_unpack_params_init(edgemoe_unpack_params * params);
-
-/* Makes a stock GGUF file of the packed file at `path`, for other tools: one type for all experts of a layer's
- * projection. Experts of that type are copied, others are converted. `params` may be NULL. As above for `output`. */
-EDGEMOE_API edgemoe_code edgemoe_unpack(const char * path, const char * output, const edgemoe_unpack_params * params,
-                                        edgemoe_error * error);
-
 /* ---- tokens ---- */
 
 /* Buffers that the library allocates; free them with the matching function. */
@@ -325,6 +299,29 @@ EDGEMOE_API edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_
  * `seconds_left` more (negative: not known yet). Return false to stop the job (EDGEMOE_CANCELLED). Called from the
  * calling thread, several times a second. */
 typedef bool (*edgemoe_job_callback)(const char * step, double fraction, double seconds_left, void * user_data);
+
+/* A packed file is a GGUF file that edgemoe_load reads like any other, in which each matrix of each expert may have a
+ * type of its own, lies beside its expert's others, and has a checksum that is compared when it is first read.
+ *
+ * Packs the model at `path` (of a split one: the first file) as it is: every matrix keeps its type. `output` has its
+ * name only once it is whole; on failure nothing of it is left, and what was there before stays. */
+EDGEMOE_API edgemoe_code edgemoe_repack(const char * path, const char * output, edgemoe_job_callback progress,
+                                        void * progress_user_data, edgemoe_error * error);
+
+typedef struct edgemoe_unpack_params {
+    size_t struct_size;
+    const char * type; /* of the experts, by its ggml name ("f16", "q8_0"); NULL: for each layer and projection the one
+                          with the most bits among its experts' */
+    int32_t n_threads; /* 0: the cores that this process may use */
+    edgemoe_job_callback progress;
+    void * progress_user_data;
+} edgemoe_unpack_params;
+EDGEMOE_API void edgemoe_unpack_params_init(edgemoe_unpack_params * params);
+
+/* Makes a stock GGUF file of the packed file at `path`, for other tools: one type for all experts of a layer's
+ * projection. Experts of that type are copied, others are converted. `params` may be NULL. As above for `output`. */
+EDGEMOE_API edgemoe_code edgemoe_unpack(const char * path, const char * output, const edgemoe_unpack_params * params,
+                                        edgemoe_error * error);
 
 typedef struct edgemoe_evaluate_params {
     size_t struct_size;

@@ -51,6 +51,12 @@ inline edgemoe_generate_params default_generate_params() {
     return params;
 }
 
+inline edgemoe_unpack_params default_unpack_params() {
+    edgemoe_unpack_params params;
+    edgemoe_unpack_params_init(&params);
+    return params;
+}
+
 inline edgemoe_evaluate_params default_evaluate_params() {
     edgemoe_evaluate_params params;
     edgemoe_evaluate_params_init(&params);
@@ -110,20 +116,18 @@ struct Callback {
 
 using JobCallback = Callback<const char *, double, double>;
 
+// An edgemoe_job_callback whose user data is a JobCallback.
+inline bool report_job(const char * step, double fraction, double seconds_left, void * user_data) {
+    return (*static_cast<JobCallback *>(user_data))(step, fraction, seconds_left);
+}
+
 // Puts `callback` into the params of a job.
 template <typename Params>
 void set_progress(Params & params, JobCallback & callback) {
     if (callback.function) {
-        params.progress = [](const char * step, double fraction, double seconds_left, void * user_data) {
-            return (*static_cast<JobCallback *>(user_data))(step, fraction, seconds_left);
-        };
+        params.progress = report_job;
         params.progress_user_data = &callback;
     }
-}
-
-// An edgemoe_progress_callback; `user_data` is the Callback.
-inline bool report_progress(float fraction, void * user_data) {
-    return (*static_cast<Callback<float> *>(user_data))(fraction);
 }
 
 inline std::string take(edgemoe_text & text) {
@@ -176,37 +180,6 @@ private:
     std::unique_ptr<edgemoe_description, decltype(&edgemoe_description_free)> owner_;
 };
 
-// Packs the model at `path` as it is into the packed file `output`. `progress` (may be empty): fraction from 0 to 1,
-// false stops; what it throws is thrown here.
-inline void repack(const std::string & path, const std::string & output,
-                   const std::function<bool(float)> & progress = {}) {
-    detail::Callback<float> callback{progress};
-    edgemoe_error error;
-    const edgemoe_code code =
-        edgemoe_repack(detail::zero_terminated(path, "the path"), detail::zero_terminated(output, "the output's path"),
-                       progress ? detail::report_progress : nullptr, &callback, &error);
-    callback.rethrow();
-    check(code, error);
-}
-
-// Makes the stock GGUF file `output` of the packed file at `path`. `type`: of the experts; "": as edgemoe.h says.
-// `progress` as above.
-inline void unpack(const std::string & path, const std::string & output, const std::string & type = {},
-                   std::int32_t n_threads = 0, const std::function<bool(float)> & progress = {}) {
-    detail::Callback<float> callback{progress};
-    edgemoe_unpack_params params;
-    edgemoe_unpack_params_init(&params);
-    params.type = type.empty() ? nullptr : detail::zero_terminated(type, "the type");
-    params.n_threads = n_threads;
-    params.progress = progress ? detail::report_progress : nullptr;
-    params.progress_user_data = &callback;
-    edgemoe_error error;
-    const edgemoe_code code = edgemoe_unpack(detail::zero_terminated(path, "the path"),
-                                             detail::zero_terminated(output, "the output's path"), &params, &error);
-    callback.rethrow();
-    check(code, error);
-}
-
 // A loaded model; the destructor cancels what runs and frees it.
 class Model {
 public:
@@ -217,7 +190,9 @@ public:
         edgemoe_load_params effective = params;
         detail::Callback<float> callback{progress};
         if (progress) {
-            effective.progress = detail::report_progress;
+            effective.progress = [](float fraction, void * user_data) {
+                return (*static_cast<detail::Callback<float> *>(user_data))(fraction);
+            };
             effective.progress_user_data = &callback;
         }
         edgemoe_model * model = nullptr;
@@ -405,6 +380,31 @@ inline std::string pack(const std::string & path, const std::string & profile, c
     callback.rethrow();
     check(code, error);
     return detail::take(report);
+}
+
+// Packs the model at `path` as it is into the packed file `output`. `progress` may be empty.
+inline void repack(const std::string & path, const std::string & output, const JobProgress & progress = {}) {
+    detail::JobCallback callback{progress};
+    edgemoe_error error;
+    const edgemoe_code code =
+        edgemoe_repack(detail::zero_terminated(path, "the path"), detail::zero_terminated(output, "the output's path"),
+                       progress ? detail::report_job : nullptr, &callback, &error);
+    callback.rethrow();
+    check(code, error);
+}
+
+// Makes the stock GGUF file `output` of the packed file at `path`. `progress` (may be empty) takes the place of
+// params.progress.
+inline void unpack(const std::string & path, const std::string & output,
+                   const edgemoe_unpack_params & params = default_unpack_params(), const JobProgress & progress = {}) {
+    edgemoe_unpack_params effective = params;
+    detail::JobCallback callback{progress};
+    detail::set_progress(effective, callback);
+    edgemoe_error error;
+    const edgemoe_code code = edgemoe_unpack(detail::zero_terminated(path, "the path"),
+                                             detail::zero_terminated(output, "the output's path"), &effective, &error);
+    callback.rethrow();
+    check(code, error);
 }
 
 }  // namespace edgemoe::client

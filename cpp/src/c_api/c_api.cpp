@@ -8,10 +8,8 @@
 #include "engine/generation.h"
 #include "engine/log.h"
 #include "engine/model.h"
-#include "engine/pack_unchanged.h"
 #include "engine/process_memory.h"
 #include "engine/session.h"
-#include "engine/unpack.h"
 
 #include <cmath>
 #include <cstdlib>
@@ -36,12 +34,10 @@ namespace {
 
 using edgemoe::Status;
 using edgemoe::StatusCode;
-using edgemoe::capi::check_threads;
 using edgemoe::capi::give_array;
 using edgemoe::capi::give_record;
 using edgemoe::capi::guard;
 using edgemoe::capi::load_options;
-using edgemoe::capi::progress_of;
 using edgemoe::capi::take_params;
 
 }  // namespace
@@ -150,36 +146,6 @@ edgemoe_code edgemoe_description_packed(const edgemoe_description * description,
         *entries = description->packed.entries.data();
         *n_entries = description->packed.entries.size();
         return Status::ok();
-    });
-}
-
-edgemoe_code edgemoe_repack(const char * path, const char * output, edgemoe_progress_callback progress,
-                            void * progress_user_data, edgemoe_error * error) {
-    return guard(error, {{path, "path"}, {output, "output"}},
-                 [&] { return edgemoe::pack_unchanged(path, output, progress_of(progress, progress_user_data)); });
-}
-
-void edgemoe_unpack_params_init(edgemoe_unpack_params * params) {
-    *params = {};
-    params->struct_size = sizeof(*params);
-}
-
-edgemoe_code edgemoe_unpack(const char * path, const char * output, const edgemoe_unpack_params * given,
-                            edgemoe_error * error) {
-    return guard(error, {{path, "path"}, {output, "output"}}, [&]() -> Status {
-        edgemoe_unpack_params params;
-        Status status = take_params(given, edgemoe_unpack_params_init, &params);
-        if (status.is_ok()) {
-            status = check_threads(params.n_threads);
-        }
-        if (!status.is_ok()) {
-            return status;
-        }
-        edgemoe::UnpackOptions options;
-        options.type = params.type != nullptr ? params.type : "";
-        options.n_threads = params.n_threads;
-        options.progress = progress_of(params.progress, params.progress_user_data);
-        return edgemoe::unpack(path, output, options);
     });
 }
 

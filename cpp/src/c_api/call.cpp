@@ -92,29 +92,19 @@ Status load_options(const edgemoe_load_params * given, LoadOptions * options) {
     options->flash_attention = static_cast<Toggle>(params.flash_attention);
     options->io = params.io != nullptr ? params.io : options->io;
     options->eviction = params.eviction != nullptr ? params.eviction : options->eviction;
-    options->progress = progress_of(params.progress, params.progress_user_data);
-    status = check_threads(params.n_threads);
-    if (!status.is_ok()) {
-        return status;
+    if (params.progress != nullptr) {
+        options->progress = [callback = params.progress, user_data = params.progress_user_data](float fraction) {
+            return callback(fraction, user_data);
+        };
+    }
+    if (params.n_threads < 0 || params.n_threads > 512) {
+        return Status(StatusCode::kInvalidArgument, "n_threads must be between 1 and 512, or 0 for all cores");
     }
     if (options->n_sequences > 256) {
         return Status(StatusCode::kInvalidArgument, "n_sequences must be at most 256");
     }
     status = parse_cache_type(params.cache_type_k, &options->cache_type_k);
     return status.is_ok() ? parse_cache_type(params.cache_type_v, &options->cache_type_v) : status;
-}
-
-Status check_threads(int32_t n_threads) {
-    return n_threads < 0 || n_threads > 512
-               ? Status(StatusCode::kInvalidArgument, "n_threads must be between 1 and 512, or 0 for all cores")
-               : Status::ok();
-}
-
-std::function<bool(float)> progress_of(edgemoe_progress_callback callback, void * user_data) {
-    if (callback == nullptr) {
-        return {};
-    }
-    return [callback, user_data](float fraction) { return callback(fraction, user_data); };
 }
 
 JobProgress job_progress(edgemoe_job_callback callback, void * user_data) {

@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <functional>
 #include <initializer_list>
 #include <new>
 #include <string>
@@ -96,11 +95,7 @@ inline Status give_text(const std::string & text, edgemoe_text * out) {
 // The load options that `given` (NULL: the defaults) means; kInvalidArgument for values that are out of range.
 Status load_options(const edgemoe_load_params * given, LoadOptions * options);
 
-// kInvalidArgument for a thread count that makes no sense.
-Status check_threads(int32_t n_threads);
-
-// Both are empty for NULL.
-std::function<bool(float)> progress_of(edgemoe_progress_callback callback, void * user_data);
+// Empty for NULL.
 JobProgress job_progress(edgemoe_job_callback callback, void * user_data);
 
 }  // namespace edgemoe::capi

@@ -27,7 +27,9 @@ std::optional<std::string> value_text(const gguf_context * gguf, int64_t id) {
         case GGUF_TYPE_INT32:
             return std::to_string(gguf_get_val_i32(gguf, id));
         case GGUF_TYPE_UINT64:
-            return std::to_string(gguf_get_val_u64(gguf, id));
+            // A count of what was not measured.
+            return gguf_get_val_u64(gguf, id) == 0 ? std::nullopt
+                                                   : std::optional(std::to_string(gguf_get_val_u64(gguf, id)));
         case GGUF_TYPE_INT64:
             return std::to_string(gguf_get_val_i64(gguf, id));
         case GGUF_TYPE_FLOAT32:

@@ -10,7 +10,7 @@
 
 namespace edgemoe {
 
-// The records borrow from `texts` and from ggml; REQUIRES: it is moved, not copied, once they are filled in.
+// The records borrow from `texts`, whose elements stay where they are when it is moved, and from ggml.
 struct PackedDescription {
     std::vector<edgemoe_type_use> uses;
     std::vector<edgemoe_packed_entry> entries;

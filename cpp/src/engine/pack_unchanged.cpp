@@ -5,8 +5,7 @@
 
 namespace edgemoe {
 
-Status pack_unchanged(const std::string & path, const std::string & output,
-                      const std::function<bool(float)> & progress) {
+Status pack_unchanged(const std::string & path, const std::string & output, const JobProgress & progress) {
     initialize_log();
     Result<std::unique_ptr<GgufSource>> opened = GgufSource::open(path, /*want_direct=*/true);
     if (!opened.is_ok()) {
@@ -21,9 +20,10 @@ Status pack_unchanged(const std::string & path, const std::string & output,
     PackedWriter & writer = *created.value();
     const double all = static_cast<double>(source.hot_bytes() + source.experts().total_bytes());
     uint64_t done = 0;
+    ProgressMeter meter(progress, "packing");
     const auto advance = [&](uint64_t bytes) {
         done += bytes;
-        return !progress || progress(static_cast<float>(static_cast<double>(done) / all));
+        return meter.report(static_cast<double>(done) / all);
     };
     Status status = writer.write_hot(advance);
     ExpertBytes bytes;

@@ -3,16 +3,14 @@
 #pragma once
 
 #include "base/status.h"
+#include "engine/job_progress.h"
 
-#include <functional>
 #include <string>
 
 namespace edgemoe {
 
-// Packs the model at `path` (of a split one: the first file) into `output`. `progress` (may be empty): the fraction
-// done, on the calling thread; false stops (kCancelled). Fails as GgufSource::open and PackedWriter do; then nothing is
-// left at `output` that was not there.
-Status pack_unchanged(const std::string & path, const std::string & output,
-                      const std::function<bool(float)> & progress);
+// Packs the model at `path` (of a split one: the first file) into `output`. `progress` may be empty. Fails as
+// GgufSource::open and PackedWriter do; then nothing is left at `output` that was not there.
+Status pack_unchanged(const std::string & path, const std::string & output, const JobProgress & progress);
 
 }  // namespace edgemoe

@@ -1,5 +1,6 @@
 #include "engine/unpack.h"
 
+#include "backend/expert_buffer_type.h"
 #include "engine/expert_bytes.h"
 #include "engine/gguf_header.h"
 #include "engine/gguf_source.h"
@@ -9,8 +10,6 @@
 #include "engine/requantize.h"
 #include "storage/direct_read.h"
 #include "storage/output_file.h"
-
-#include "backend/expert_buffer_type.h"
 
 #include <algorithm>
 #include <optional>
@@ -27,7 +26,7 @@ double bits_per_weight(int32_t type) {
     return 8.0 * static_cast<double>(ggml_type_size(of)) / static_cast<double>(ggml_blck_size(of));
 }
 
-// The stack as a tensor of the source is, or the experts' matrices behind it.
+// The experts' matrices behind a stacked tensor.
 struct Stack {
     int32_t layer = 0;
     Projection projection = Projection::kGate;
@@ -38,12 +37,12 @@ struct Stack {
 
 class Unpacking {
 public:
-    Unpacking(const GgufSource & source, std::optional<int32_t> type, const UnpackOptions & options)
-        : source_(source), type_(type), options_(options), header_(source.metadata(), GGUF_DEFAULT_ALIGNMENT) {
-        LoadOptions threads;
-        threads.n_threads = options.n_threads;
-        n_threads_ = thread_count(threads);
-    }
+    Unpacking(const GgufSource & source, std::optional<int32_t> type, int32_t n_threads, const JobProgress & progress)
+        : source_(source),
+          type_(type),
+          n_threads_(n_threads),
+          meter_(progress, "unpacking"),
+          header_(source.metadata(), GGUF_DEFAULT_ALIGNMENT) {}
 
     Status run(const std::string & output) {
         Status status = lay_out();
@@ -145,16 +144,15 @@ private:
     Status advance(uint64_t bytes) {
         done_ += bytes;
         const double all = static_cast<double>(source_.hot_bytes() + source_.experts().total_bytes());
-        if (options_.progress && !options_.progress(static_cast<float>(static_cast<double>(done_) / all))) {
-            return Status(StatusCode::kCancelled, file_->path() + ": unpacking was stopped");
-        }
-        return Status::ok();
+        return meter_.report(static_cast<double>(done_) / all)
+                   ? Status::ok()
+                   : Status(StatusCode::kCancelled, file_->path() + ": unpacking was stopped");
     }
 
     const GgufSource & source_;
     std::optional<int32_t> type_;
-    const UnpackOptions & options_;
-    int32_t n_threads_ = 1;
+    int32_t n_threads_;
+    ProgressMeter meter_;
     GgufHeader header_;
     std::vector<int32_t> types_;     // by the source's tensor number
     std::vector<uint64_t> offsets_;  // of the data, by the source's tensor number
@@ -166,8 +164,14 @@ private:
 
 }  // namespace
 
-Status unpack(const std::string & path, const std::string & output, const UnpackOptions & options) {
+Status unpack(const std::string & path, const std::string & output, const UnpackOptions & options,
+              const JobProgress & progress) {
     initialize_log();
+    LoadOptions load;
+    load.n_threads = options.n_threads;
+    if (options.n_threads < 0) {
+        return Status(StatusCode::kInvalidArgument, "n_threads must be at least 1, or 0 for all cores");
+    }
     std::optional<int32_t> type;
     if (!options.type.empty()) {
         const Result<int32_t> parsed = parse_weight_type(options.type);
@@ -183,7 +187,7 @@ Status unpack(const std::string & path, const std::string & output, const Unpack
     if (!source.value()->packed()) {
         return Status(StatusCode::kInvalidArgument, path + ": is not a packed file, there is nothing to unpack");
     }
-    return Unpacking(*source.value(), type, options).run(output);
+    return Unpacking(*source.value(), type, thread_count(load), progress).run(output);
 }
 
 }  // namespace edgemoe

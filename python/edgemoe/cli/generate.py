@@ -144,9 +144,9 @@ def _read_prompt(args: argparse.Namespace) -> str:
 
 def _load(args: argparse.Namespace) -> Model:
     import edgemoe
-    from edgemoe.cli.progress import ProgressBar
+    from edgemoe.cli.progress import LoadingBar
 
-    with ProgressBar("loading") as bar:
+    with LoadingBar() as bar:
         return edgemoe.load(
             args.model,
             memory=args.memory or None,

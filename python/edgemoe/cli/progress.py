@@ -1,4 +1,4 @@
-"""The progress bars of what takes a while."""
+"""The progress bars of loading and of long jobs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from types import TracebackType
 
-# What ends sooner needs no bar.
+# A load that ends sooner needs no bar.
 _PATIENCE_SECONDS = 1.0
 
 
-class ProgressBar:
-    """Call it with a fraction. It appears on a terminal, once the work has lasted a while; leaving it clears it."""
+class LoadingBar:
+    """Call it with a fraction. It appears on a terminal, once loading has lasted a while; leaving it clears it."""
 
-    def __init__(self, what: str) -> None:
-        self._what = what
+    def __init__(self) -> None:
         self._begin = time.monotonic()
         self._bar: Any = None
         self._is_wanted = sys.stderr.isatty()
@@ -30,15 +29,15 @@ class ProgressBar:
             # Only now, and untyped: type checkers then need no stubs of tqdm.
             self._bar = importlib.import_module("tqdm").tqdm(
                 total=1.0,
-                desc=self._what,
+                desc="loading",
                 file=sys.stderr,
                 leave=False,
-                bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}, {remaining} left",
+                bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}",
             )
         self._bar.n = fraction
         self._bar.refresh()
 
-    def __enter__(self) -> ProgressBar:
+    def __enter__(self) -> LoadingBar:
         return self
 
     def __exit__(

@@ -27,21 +27,21 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "with the most bits among its experts'",
     )
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="threads that convert")
-    parser.add_argument("-q", "--quiet", action="store_true", help="nothing on standard error but errors")
+    parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Runs the command."""
     import edgemoe
-    from edgemoe.cli.progress import ProgressBar
+    from edgemoe.cli.progress import JobBar
 
-    with ProgressBar("unpacking") as bar:
+    with JobBar(hidden=args.quiet) as bar:
         edgemoe.unpack(
             args.packed,
             args.output,
             type=args.type,
             n_threads=args.threads,
-            progress=None if args.quiet else bar,
+            progress=bar,
         )
     return exit_status.OK

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "reader_testing.h"
+#include "storage/crc32c.h"
 #include "store/expert_store.h"
 #include "temporary_file.h"
 
@@ -46,7 +47,10 @@ struct Shape {
 // Experts in a pattern file, gate, up and down one after the other, expert after expert; the file ends with the last.
 class ExpertFile {
 public:
-    explicit ExpertFile(Shape shape) : shape_(shape), temporary_(shape.file_bytes()) {
+    enum class Checksums { kNone, kKept };
+
+    explicit ExpertFile(Shape shape, Checksums checksums = Checksums::kNone)
+        : shape_(shape), temporary_(shape.file_bytes()) {
         std::vector<ExpertLayer> layers;
         uint64_t offset = shape.first_offset;
         for (int32_t layer = 0; layer < shape.n_layers; ++layer) {
@@ -61,6 +65,9 @@ public:
                     part.bytes = shape.part_bytes();
                     part.columns = static_cast<int64_t>(shape.row_bytes);
                     part.rows = shape.rows;
+                    if (checksums == Checksums::kKept) {
+                        part.checksum = pattern_checksum(part.offset, part.bytes);
+                    }
                     offset += part.bytes;
                 }
                 experts.experts.push_back(parts);
@@ -94,6 +101,14 @@ public:
     }
 
 private:
+    static uint32_t pattern_checksum(uint64_t offset, uint64_t bytes) {
+        std::vector<std::byte> pattern(bytes);
+        for (uint64_t i = 0; i < bytes; ++i) {
+            pattern[i] = pattern_byte(offset + i);
+        }
+        return crc32c(pattern.data(), pattern.size());
+    }
+
     Shape shape_;
     TemporaryFile temporary_;
     ExpertIndex index_;
