@@ -94,8 +94,8 @@ public:
                 static_cast<size_t>((n + 1) * step.width) * sizeof(float) + 3 * (ggml_tensor_overhead() + kSimdBytes);
         }
         bytes += 4 * (ggml_tensor_overhead() + kSimdBytes);
-        const std::unique_ptr<ggml_context, void (*)(ggml_context *)> context(ggml_init({bytes, nullptr, false}),
-                                                                              ggml_free);
+        const std::unique_ptr<ggml_context, void (*)(ggml_context *)> context(
+            ggml_init({bytes, memory_of(bytes), false}), ggml_free);
         if (context == nullptr) {
             return Status(StatusCode::kOutOfBudget, "out of memory while computing an expert's activations");
         }
@@ -114,8 +114,8 @@ public:
         ggml_cgraph * graph = ggml_new_graph(context.get());
         ggml_build_forward_expand(graph, values.back());
         ggml_cplan plan = ggml_graph_plan(graph, reader_.n_threads_, reader_.threads_.get());
-        std::vector<uint8_t> work(plan.work_size + kSimdBytes);
-        plan.work_data = work.data();
+        reader_.work_.resize(std::max(reader_.work_.size(), plan.work_size));
+        plan.work_data = reader_.work_.data();
         if (ggml_graph_compute(graph, &plan) != GGML_STATUS_SUCCESS) {
             return Status(StatusCode::kInternal, "ggml could not compute an expert's activations");
         }
@@ -125,6 +125,11 @@ public:
     }
 
 private:
+    std::byte * memory_of(size_t bytes) {
+        reader_.memory_.resize(std::max(reader_.memory_.size(), bytes));
+        return reader_.memory_.data();
+    }
+
     ggml_tensor * add_step(ggml_context * context, const ActivationStep & step, ggml_tensor * input,
                            const std::vector<ggml_tensor *> & values) {
         ggml_tensor * first = step.src[0] >= 0 ? values[static_cast<size_t>(step.src[0])] : nullptr;

@@ -10,6 +10,7 @@
 #include "engine/llama_handles.h"
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -67,6 +68,8 @@ private:
     ExpertLayout layout_;
     std::map<std::string, std::vector<float>> hot_;  // biases and scales of experts, by tensor name
     GgmlThreadPool threads_;
+    std::vector<std::byte> memory_;  // of the piece that is computed
+    std::vector<uint8_t> work_;
 };
 
 // The tokens that were routed to an expert, rising.

@@ -55,6 +55,27 @@ TEST_CASE("ExpertsAreReadOnceAndThenResident") {
     CHECK(bench.reader->n_submitted() == n_submitted);
 }
 
+TEST_CASE("WhatWasEvictedAtOnceIsReadAnew") {
+    Bench bench;
+    CHECK(bench.serve(0, kWhole, {0, 1}).is_ok());
+    CHECK(bench.serve(1, kWhole, {3}).is_ok());
+    bench.store->evict_all();
+    CHECK(bench.store->resident_experts() == 0);
+    CHECK(bench.store->resident_bytes() == 0);
+    CHECK(bench.store->stats().evictions == 3);
+    const uint64_t read_bytes = bench.store->stats().read_bytes;
+    CHECK(bench.serve(0, kWhole, {1}).is_ok());
+    CHECK(bench.store->stats().read_bytes == read_bytes + bench.file.shape().expert_bytes());
+}
+
+TEST_CASE("ReadsThatNobodyWaitsForAnyMoreEndBeforeTheirSlotsAreGivenUp") {
+    Bench bench({}, 8, 2);
+    bench.acquire(0, kWhole, {0, 1, 2}).reset();  // two reads in flight
+    bench.store->evict_all();
+    CHECK(bench.store->resident_experts() == 0);
+    CHECK(bench.serve(0, kWhole, {0, 1, 2, 3}).is_ok());
+}
+
 TEST_CASE("NothingIsThereBeforeItsReadArrivedAndNothingBlocksUnlessItMay") {
     Bench bench;
     const auto lease = bench.acquire(0, kGateAndUp, {1});
