@@ -21,7 +21,7 @@ namespace edgemoe {
 namespace {
 
 // Weights of a matrix that are rounded to each type to find its q, at least kLeastRows rows.
-constexpr int64_t kSampledWeights = 32768;
+constexpr int64_t kSampledWeights = 16384;
 constexpr int64_t kLeastRows = 16;
 
 // Held-back tokens of an expert that its own ratio of held-back to fitted error needs to count as much as the mean
