@@ -49,4 +49,10 @@ struct ProfileParams {
     std::optional<std::string> activations;  // a path
 };
 
+struct PackParams {
+    edgemoe_pack_params values = client::default_pack_params();
+    LoadParams load;
+    std::optional<std::string> types;
+};
+
 }  // namespace edgemoe::bindings

@@ -98,7 +98,10 @@ void register_profile(py::module_ & module) {
             [](ProfileParams & params, std::uint64_t value) { params.values.n_tokens = value; })
         .def_property(
             "keep_activations", [](const ProfileParams & params) { return params.values.keep_activations; },
-            [](ProfileParams & params, bool value) { params.values.keep_activations = value; });
+            [](ProfileParams & params, bool value) { params.values.keep_activations = value; })
+        .def_property(
+            "sensitivity", [](const ProfileParams & params) { return params.values.sensitivity; },
+            [](ProfileParams & params, bool value) { params.values.sensitivity = value; });
     py::class_<client::Profile>(module, "Profile", "A profile; edgemoe.Profile is what to use.")
         .def(py::init(&open), py::arg("path"))
         .def_static("run", &run, py::arg("path"), py::arg("text"), py::arg("output"), py::arg("params"),

@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
     from edgemoe.packed import repack, unpack
+    from edgemoe.packing import pack
     from edgemoe.profiling import Profile, open_profile, profile
-    from edgemoe.records import Evaluation, FileInfo, LayerProfile, ModelInfo, ProfileInfo, Stats, TypeUse
+    from edgemoe.records import (
+        Evaluation,
+        FileInfo,
+        LayerProfile,
+        ModelInfo,
+        PackReport,
+        ProfileInfo,
+        Stats,
+        TypeUse,
+    )
 
     __version__: str
 
@@ -33,6 +43,7 @@ __all__ = [
     "ModelFormatError",
     "ModelInfo",
     "OutOfBudgetError",
+    "PackReport",
     "Profile",
     "ProfileInfo",
     "Stats",
@@ -44,6 +55,7 @@ __all__ = [
     "inspect",
     "load",
     "open_profile",
+    "pack",
     "profile",
     "repack",
     "set_log",
@@ -57,8 +69,18 @@ _HOMES = {
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
     "packed": ("repack", "unpack"),
+    "packing": ("pack",),
     "profiling": ("Profile", "open_profile", "profile"),
-    "records": ("Evaluation", "FileInfo", "LayerProfile", "ModelInfo", "ProfileInfo", "Stats", "TypeUse"),
+    "records": (
+        "Evaluation",
+        "FileInfo",
+        "LayerProfile",
+        "ModelInfo",
+        "PackReport",
+        "ProfileInfo",
+        "Stats",
+        "TypeUse",
+    ),
 }
 
 

@@ -84,6 +84,7 @@ class ProfileParams:
     n_ctx: int
     n_tokens: int
     keep_activations: bool
+    sensitivity: bool
     def __init__(self) -> None: ...
 
 class Profile:
@@ -95,6 +96,22 @@ class Profile:
     def info(self) -> dict[str, Any]: ...
     def layer(self, index: int) -> dict[str, Any]: ...
 
+class PackParams:
+    load: LoadParams
+    max_kl: float
+    size_bytes: int
+    bits: float
+    objective: str
+    prefer_speed: bool
+    types: bytes | None
+    error_feedback: bool
+    measured_sensitivity: bool
+    dry_run: bool
+    def __init__(self) -> None: ...
+
+def pack(
+    path: bytes, profile: bytes, output: bytes, params: PackParams, progress: JobProgress | None = None
+) -> str: ...
 def repack(path: bytes, output: bytes, progress: JobProgress | None = None) -> None: ...
 def unpack(
     path: bytes, output: bytes, type: str | None, n_threads: int, progress: JobProgress | None = None

@@ -31,6 +31,7 @@ def profile(
     io: str | None = None,
     activations: StrPath | None = None,
     keep_activations: bool | None = None,
+    sensitivity: bool | None = None,
     progress: Callable[[str, float, float | None], object] | None = None,
 ) -> Profile:
     """Evaluates a model on a text and writes what its experts did and saw to `output`, which is also returned.
@@ -42,6 +43,7 @@ def profile(
     n_ctx: window in tokens (512). n_tokens: most tokens of the text that are used.
     memory, expert_cache, n_threads, direct_io, io: as for load().
     activations: where the temporary file is; None: beside the output. keep_activations: do not remove it at the end.
+    sensitivity: False leaves out what each type of each expert is expected to cost; packing then finds it out.
     progress: called with (step, fraction, seconds left or None); returning False stops (Cancelled).
 
     Raises what load() does, ValueError for a text that is shorter than a window or not UTF-8, EdgemoeError for a model
@@ -57,6 +59,7 @@ def profile(
         n_ctx=n_ctx,
         n_tokens=n_tokens,
         keep_activations=keep_activations,
+        sensitivity=sensitivity,
     )
     return Profile(_core.Profile.run(encode_path(path), encode_text(text), os.fsencode(output), params, progress))
 

@@ -193,3 +193,46 @@ class LayerProfile(Record):
     squared."""
     down_moments: npt.NDArray[np.float32] | None
     """The same of down's input; None where the model's activation is not understood."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PackReport(Record):
+    """What edgemoe.pack did, or would do. What was measured is None in a dry run."""
+
+    bits: float
+    """Per expert weight."""
+    file_bytes: int
+    expert_bytes: int
+    read_bytes_per_token: float
+    """Of the experts that a token uses, without a cache."""
+    kernel_ms_per_token: float
+    """Their products, on one thread of this machine."""
+    expected_kl_divergence: float
+    gap: float
+    """The allocation is at most this share above the best possible one."""
+    attempts: int
+    """How often it was packed and measured until the tolerance held."""
+    matrices: int
+    """Expert matrices that were rounded."""
+    feedback_matrices: int
+    """Of these, by error feedback: the others fared worse with it on text that was not fitted."""
+    resumed_matrices: int
+    """Of these, by a run that was interrupted."""
+    rounding_seconds: float
+    expert_seconds: float
+    """Time of one thread to round an expert."""
+    curve: list[dict[str, Any]]
+    """Expected figures of other sizes: bits, kl_divergence, file_bytes, read_bytes_per_token."""
+    types: list[dict[str, Any]]
+    """The ladder: type, bits, ns_per_weight."""
+    layers: list[dict[str, Any]]
+    """By layer: {"layer": 0, "types": {"gate": {"iq3_s": 12, ...}, ...}}: how many experts have which type."""
+    warnings: list[str]
+    kl_divergence: float | None = None
+    """From the model before packing, on the part of the calibration text that was held back."""
+    kl_divergence_error: float | None = None
+    """Standard error."""
+    argmax_agreement: float | None = None
+    perplexity: float | None = None
+    tokens: int | None = None
+    """That were scored."""

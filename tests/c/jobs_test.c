@@ -1,5 +1,5 @@
-/* Evaluating and profiling through the C API. argv[1]: a small model with routed experts and a tokenizer; argv[2]: a
- * folder for files. */
+/* Evaluating, profiling and packing through the C API. argv[1]: a small model with routed experts and a tokenizer;
+ * argv[2]: a folder for files. */
 #include "edgemoe/edgemoe.h"
 
 #include <stdio.h>
@@ -73,6 +73,7 @@ static void a_profile_is_written_and_opened(const char * path, const char * outp
     edgemoe_profile_params_init(&params);
     params.n_ctx = WINDOW;
     params.n_tokens = TOKENS;
+    params.sensitivity = false; /* takes minutes */
     edgemoe_profile * made = NULL;
     CHECK_OK(edgemoe_profile_run(path, TEXT, strlen(TEXT), output, &params, &made, &error));
     edgemoe_profile * opened = NULL;
@@ -118,6 +119,19 @@ static void wrong_calls_are_refused(const char * path, const char * output) {
     CHECK(edgemoe_profile_open(path, &profile, &error) == EDGEMOE_FORMAT);
     CHECK(edgemoe_profile_open(path, NULL, NULL) == EDGEMOE_INVALID_ARGUMENT);
     CHECK(profile == NULL);
+
+    edgemoe_pack_params params;
+    edgemoe_pack_params_init(&params);
+    CHECK(params.error_feedback && !params.dry_run && params.types == NULL);
+    CHECK(edgemoe_pack(path, NULL, output, &params, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
+    CHECK(edgemoe_pack(path, output, NULL, &params, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
+    CHECK(edgemoe_pack(path, output, output, &params, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
+    CHECK(strstr(error.message, "one limit") != NULL);
+    params.bits = 3;
+    CHECK(edgemoe_pack(path, output, output, &params, NULL, &error) == EDGEMOE_NOT_FOUND);
+    params.types = "q9_z";
+    CHECK(edgemoe_pack(path, output, output, &params, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
+    CHECK(strstr(error.message, "q9_z") != NULL);
 }
 
 int main(int argc, char ** argv) {

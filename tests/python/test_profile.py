@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 TEXT = Path(__file__).read_text(encoding="utf-8")
 N_CTX = 64
 N_TOKENS = 4 * N_CTX
+# Sensitivities are for packing, and have their tests there.
+run_profile = functools.partial(edgemoe.profile, sensitivity=False)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def float_file(tmp_path_factory: pytest.TempPathFactory, tokenizer: dict[str, An
 def profile(float_file: Path, tmp_path_factory: pytest.TempPathFactory) -> edgemoe.Profile:
     """Of float_file, on the first N_TOKENS of TEXT."""
     output = tmp_path_factory.mktemp("profile") / "float.profile"
-    return edgemoe.profile(float_file, TEXT, output, n_ctx=N_CTX, n_tokens=N_TOKENS + 3)
+    return run_profile(float_file, TEXT, output, n_ctx=N_CTX, n_tokens=N_TOKENS + 3)
 
 
 def test_every_token_is_routed_to_as_many_experts_as_the_model_uses(profile: edgemoe.Profile) -> None:
@@ -73,7 +76,7 @@ def test_moments_are_those_of_inputs_computed_by_hand(tmp_path: Path, tokenizer:
     gate, up = (np.array(tensors[f"blk.0.ffn_{name}_exps.weight"], np.float64) for name in ("gate", "up"))
     router = np.array(tensors["blk.0.ffn_gate_inp.weight"], np.float64)
     del tensors, reader
-    layer = edgemoe.profile(path, TEXT, tmp_path / "one.profile", n_ctx=N_CTX, n_tokens=N_TOKENS)[0]
+    layer = run_profile(path, TEXT, tmp_path / "one.profile", n_ctx=N_CTX, n_tokens=N_TOKENS)[0]
     with edgemoe.load(path) as model:
         tokens = model.tokenize(TEXT)[:N_TOKENS]
     inputs = embedding[tokens]
@@ -96,7 +99,7 @@ def test_moments_are_those_of_inputs_computed_by_hand(tmp_path: Path, tokenizer:
 
 def test_a_small_cache_gives_the_same_profile(float_file: Path, tmp_path: Path, profile: edgemoe.Profile) -> None:
     output = tmp_path / "small.profile"
-    small = edgemoe.profile(float_file, TEXT, output, n_ctx=N_CTX, n_tokens=N_TOKENS, expert_cache="2MiB", n_threads=1)
+    small = run_profile(float_file, TEXT, output, n_ctx=N_CTX, n_tokens=N_TOKENS, expert_cache="2MiB", n_threads=1)
     for one, other in zip(small, profile):
         assert (one.ids == other.ids).all()
         assert (one.weights == other.weights).all()
@@ -106,7 +109,7 @@ def test_a_small_cache_gives_the_same_profile(float_file: Path, tmp_path: Path, 
 
 def test_a_profile_is_read_again_as_it_was_written(float_file: Path, tmp_path: Path) -> None:
     output = tmp_path / "a.profile"
-    made = edgemoe.profile(float_file, TEXT, output, n_ctx=N_CTX, n_tokens=N_CTX)
+    made = run_profile(float_file, TEXT, output, n_ctx=N_CTX, n_tokens=N_CTX)
     read = edgemoe.open_profile(output)
     assert read.info == made.info
     for one, other in zip(read, made):
@@ -118,7 +121,7 @@ def test_a_profile_is_read_again_as_it_was_written(float_file: Path, tmp_path: P
 @pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
 def test_a_damaged_profile_is_refused(float_file: Path, tmp_path: Path, place: float) -> None:
     output = tmp_path / "a.profile"
-    edgemoe.profile(float_file, TEXT, output, n_ctx=N_CTX, n_tokens=N_CTX)
+    run_profile(float_file, TEXT, output, n_ctx=N_CTX, n_tokens=N_CTX)
     data = bytearray(output.read_bytes())
     data[int(len(data) * place)] ^= 0x40
     output.write_bytes(data)
@@ -135,17 +138,17 @@ def test_a_model_is_no_profile(float_file: Path) -> None:
 
 
 def test_nothing_but_the_profile_is_left(float_file: Path, tmp_path: Path) -> None:
-    edgemoe.profile(float_file, TEXT, tmp_path / "a.profile", n_ctx=N_CTX, n_tokens=N_CTX)
+    run_profile(float_file, TEXT, tmp_path / "a.profile", n_ctx=N_CTX, n_tokens=N_CTX)
     assert os.listdir(tmp_path) == ["a.profile"]
 
 
 def test_activations_are_kept_when_asked_for(float_file: Path, tmp_path: Path) -> None:
     kept = tmp_path / "kept.bin"
     options: dict[str, Any] = {"n_ctx": N_CTX, "n_tokens": N_CTX, "activations": kept}
-    edgemoe.profile(float_file, TEXT, tmp_path / "a.profile", keep_activations=True, **options)
+    run_profile(float_file, TEXT, tmp_path / "a.profile", keep_activations=True, **options)
     assert kept.exists()
     steps: set[str] = set()
-    edgemoe.profile(float_file, TEXT, tmp_path / "b.profile", progress=lambda step, *_: steps.add(step), **options)
+    run_profile(float_file, TEXT, tmp_path / "b.profile", progress=lambda step, *_: steps.add(step), **options)
     assert "evaluating" not in steps  # taken from the file
     assert not kept.exists()
     assert (tmp_path / "a.profile").read_bytes() == (tmp_path / "b.profile").read_bytes()
@@ -161,11 +164,11 @@ def test_a_stopped_run_leaves_no_profile_and_goes_on_where_it_was(float_file: Pa
         return not (now == step and fraction > 0.1)
 
     with pytest.raises(edgemoe.Cancelled):
-        edgemoe.profile(float_file, text, output, progress=stop, **options)
+        run_profile(float_file, text, output, progress=stop, **options)
     assert not output.exists()
-    resumed = edgemoe.profile(float_file, text, output, **options)
+    resumed = run_profile(float_file, text, output, **options)
     assert os.listdir(tmp_path) == ["a.profile"]
-    fresh = edgemoe.profile(float_file, text, tmp_path / "b.profile", **options)
+    fresh = run_profile(float_file, text, tmp_path / "b.profile", **options)
     assert output.read_bytes() == (tmp_path / "b.profile").read_bytes()
     assert resumed.info == fresh.info
 
@@ -207,23 +210,23 @@ def test_hardly_reached_experts_are_named(cli: Cli, float_file: Path, tmp_path: 
 
 def test_a_dense_model_has_nothing_to_profile(dense_file: Path, tmp_path: Path) -> None:
     with pytest.raises(edgemoe.EdgemoeError, match="no routed experts"):
-        edgemoe.profile(dense_file, TEXT, tmp_path / "a.profile", n_ctx=N_CTX)
+        run_profile(dense_file, TEXT, tmp_path / "a.profile", n_ctx=N_CTX)
     assert os.listdir(tmp_path) == []
 
 
 def test_a_model_without_a_tokenizer_is_refused(moe_file: Path, tmp_path: Path) -> None:
     with pytest.raises(edgemoe.EdgemoeError, match="no tokenizer"):
-        edgemoe.profile(moe_file, TEXT, tmp_path / "a.profile", n_ctx=N_CTX)
+        run_profile(moe_file, TEXT, tmp_path / "a.profile", n_ctx=N_CTX)
 
 
 def test_wrong_texts_are_refused(float_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="too short"):
-        edgemoe.profile(float_file, "x = 1", tmp_path / "a.profile")
+        run_profile(float_file, "x = 1", tmp_path / "a.profile")
     with pytest.raises(ValueError, match="not UTF-8"):
-        edgemoe.profile(float_file, b"\xff" * 5000, tmp_path / "a.profile")
+        run_profile(float_file, b"\xff" * 5000, tmp_path / "a.profile")
     assert os.listdir(tmp_path) == []
 
 
 def test_an_output_that_cannot_be_written_is_an_error(float_file: Path, tmp_path: Path) -> None:
     with pytest.raises(edgemoe.EdgemoeIOError, match="nowhere"):
-        edgemoe.profile(float_file, TEXT, tmp_path / "nowhere" / "a.profile", n_ctx=N_CTX, n_tokens=N_CTX)
+        run_profile(float_file, TEXT, tmp_path / "nowhere" / "a.profile", n_ctx=N_CTX, n_tokens=N_CTX)

@@ -20,16 +20,7 @@ ARROWS = {
     "backend": {"store", "storage", "cache", "predict", "base"},
     "engine": {"backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"},
     "c_api": {
-        "engine",
-        "backend",
-        "simulate",
-        "quant",
-        "rounding",
-        "store",
-        "storage",
-        "cache",
-        "predict",
-        "base",
+        *("engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"),
         "edgemoe",
     },
 }

@@ -364,6 +364,7 @@ typedef struct edgemoe_profile_params {
     uint64_t n_tokens;                /* most tokens of the text that are used; 0: all */
     const char * activations;         /* path of the temporary file of what the experts see; NULL: beside the output */
     bool keep_activations;            /* do not remove it at the end; false */
+    bool sensitivity; /* find out what each type of each expert is expected to cost, for packing; true */
     edgemoe_job_callback progress;
     void * progress_user_data;
 } edgemoe_profile_params;
@@ -427,6 +428,38 @@ EDGEMOE_API void edgemoe_layer_profile_init(edgemoe_layer_profile * layer);
 /* `index`: below n_layers. */
 EDGEMOE_API edgemoe_code edgemoe_profile_layer_get(const edgemoe_profile * profile, size_t index,
                                                    edgemoe_layer_profile * layer, edgemoe_error * error);
+
+typedef enum edgemoe_objective {
+    EDGEMOE_OBJECTIVE_SIZE = 0,      /* bytes in the file */
+    EDGEMOE_OBJECTIVE_READ_BYTES = 1 /* bytes of the experts that a token uses: rare experts cost nothing */
+} edgemoe_objective;
+
+typedef struct edgemoe_pack_params {
+    size_t struct_size;
+    /* One of the three is not 0. */
+    double max_kl; /* tolerated KL divergence to the model, on calibration text that was held back: it is measured */
+    uint64_t size_bytes; /* of the whole file */
+    double bits;         /* per expert weight */
+    edgemoe_objective objective;
+    bool prefer_speed;   /* among mixes of that size, one that is faster on this machine, at up to 10% more damage */
+    const char * types;  /* ggml types that experts may have, "iq2_xs,iq3_s,iq4_xs"; NULL: all K- and i-quants, q8_0 */
+    bool error_feedback; /* choose the integers by second-order error feedback; true */
+    bool measured_sensitivity;        /* measure each expert's damage one at a time: for small models; false */
+    bool dry_run;                     /* allocate and report, write nothing; false */
+    const edgemoe_load_params * load; /* memory, threads, I/O; NULL: the defaults. As in edgemoe_evaluate_params */
+    edgemoe_job_callback progress;
+    void * progress_user_data;
+} edgemoe_pack_params;
+
+EDGEMOE_API void edgemoe_pack_params_init(edgemoe_pack_params * params);
+
+/* Packs the model at `path` into the file `output`, each expert's matrices in types of their own, by the profile that
+ * edgemoe_profile made. `output` appears complete or not at all (it is not written in a dry run, and may be NULL then);
+ * a run that was interrupted is continued by the same call. *report (may be NULL) is a JSON object, see
+ * docs/bit-widths.md; free it with edgemoe_text_free. EDGEMOE_OUT_OF_BUDGET: the limit is below what the types reach.
+ */
+EDGEMOE_API edgemoe_code edgemoe_pack(const char * path, const char * profile, const char * output,
+                                      const edgemoe_pack_params * params, edgemoe_text * report, edgemoe_error * error);
 
 #ifdef __cplusplus
 }

@@ -69,6 +69,12 @@ inline edgemoe_profile_params default_profile_params() {
     return params;
 }
 
+inline edgemoe_pack_params default_pack_params() {
+    edgemoe_pack_params params;
+    edgemoe_pack_params_init(&params);
+    return params;
+}
+
 // As edgemoe_job_callback; what it throws stops the job and is thrown by the function that was given it.
 using JobProgress = std::function<bool(const char * step, double fraction, double seconds_left)>;
 
@@ -358,6 +364,24 @@ private:
 
     std::unique_ptr<edgemoe_profile, decltype(&edgemoe_profile_free)> handle_;
 };
+
+// Packs the model at `path` by `profile` into `output` (not used in a dry run); returns the report, a JSON object.
+// `progress` (may be empty) takes the place of params.progress.
+inline std::string pack(const std::string & path, const std::string & profile, const std::string & output,
+                        const edgemoe_pack_params & params, const JobProgress & progress = {}) {
+    edgemoe_pack_params effective = params;
+    detail::JobCallback callback{progress};
+    detail::set_progress(effective, callback);
+    edgemoe_text report{};
+    edgemoe_error error;
+    const edgemoe_code code =
+        edgemoe_pack(detail::zero_terminated(path, "the path"), detail::zero_terminated(profile, "the profile's path"),
+                     detail::zero_terminated(output, "the output's path"), &effective, &report, &error);
+    callback.rethrow();
+    check(code, error);
+    return detail::take(report);
+}
+
 // Packs the model at `path` as it is into the packed file `output`. `progress` may be empty.
 inline void repack(const std::string & path, const std::string & output, const JobProgress & progress = {}) {
     detail::JobCallback callback{progress};

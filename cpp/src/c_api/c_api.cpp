@@ -34,23 +34,11 @@ namespace {
 
 using edgemoe::Status;
 using edgemoe::StatusCode;
+using edgemoe::capi::give_array;
 using edgemoe::capi::give_record;
 using edgemoe::capi::guard;
 using edgemoe::capi::load_options;
 using edgemoe::capi::take_params;
-
-template <typename Value>
-Status give_array(const Value * data, size_t size, Value ** out, size_t * out_size) {
-    auto * copy = static_cast<Value *>(std::malloc((size + 1) * sizeof(Value)));
-    if (copy == nullptr) {
-        return Status(StatusCode::kOutOfBudget, "out of memory");
-    }
-    std::copy(data, data + size, copy);
-    copy[size] = Value();
-    *out = copy;
-    *out_size = size;
-    return Status::ok();
-}
 
 }  // namespace
 

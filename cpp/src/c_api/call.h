@@ -7,6 +7,8 @@
 #include "engine/job_progress.h"
 #include "engine/load_options.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <initializer_list>
@@ -70,6 +72,24 @@ Status give_record(const Record & record, Record * out) {
     std::memcpy(out, &record, size);
     out->struct_size = size;
     return Status::ok();
+}
+
+// A copy that the caller frees: `size` values at *out, and a zero behind them.
+template <typename Value>
+Status give_array(const Value * data, size_t size, Value ** out, size_t * out_size) {
+    auto * copy = static_cast<Value *>(std::malloc((size + 1) * sizeof(Value)));
+    if (copy == nullptr) {
+        return Status(StatusCode::kOutOfBudget, "out of memory");
+    }
+    std::copy(data, data + size, copy);
+    copy[size] = Value();
+    *out = copy;
+    *out_size = size;
+    return Status::ok();
+}
+
+inline Status give_text(const std::string & text, edgemoe_text * out) {
+    return give_array(text.data(), text.size(), &out->data, &out->size);
 }
 
 // The load options that `given` (NULL: the defaults) means; kInvalidArgument for values that are out of range.

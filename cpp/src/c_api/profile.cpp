@@ -29,6 +29,7 @@ void edgemoe_profile_params_init(edgemoe_profile_params * params) {
     params->n_ctx = defaults.n_ctx;
     params->n_tokens = defaults.n_tokens;
     params->keep_activations = defaults.keep_spill;
+    params->sensitivity = defaults.sensitivity;
 }
 
 edgemoe_code edgemoe_profile_run(const char * path, const char * text, size_t text_size, const char * output,
@@ -48,6 +49,7 @@ edgemoe_code edgemoe_profile_run(const char * path, const char * text, size_t te
         options.n_tokens = params.n_tokens;
         options.spill_path = params.activations != nullptr ? params.activations : "";
         options.keep_spill = params.keep_activations;
+        options.sensitivity = params.sensitivity;
         Result<Profile> result = edgemoe::run_profile(path, std::string(text, text_size), output, options,
                                                       job_progress(params.progress, params.progress_user_data));
         if (result.is_ok() && profile != nullptr) {

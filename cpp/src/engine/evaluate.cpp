@@ -199,8 +199,12 @@ Status score_windows(const std::vector<int32_t> & tokens, int32_t n_ctx, WindowE
     return status;
 }
 
-Result<Evaluation> evaluate(const std::string & model, const std::string & base, const std::string & text,
-                            const EvaluateOptions & options, const JobProgress & progress) {
+namespace {
+
+// `tokens_of`: what is evaluated, once the model is there.
+Result<Evaluation> evaluate_windows(const std::string & model, const std::string & base,
+                                    const std::function<Result<std::vector<int32_t>>(const Model &)> & tokens_of,
+                                    const EvaluateOptions & options, const JobProgress & progress) {
     if (options.n_ctx < 4) {
         return Status(StatusCode::kInvalidArgument,
                       "a window of " + std::to_string(options.n_ctx) + " tokens is too small; give at least 4");
@@ -212,7 +216,7 @@ Result<Evaluation> evaluate(const std::string & model, const std::string & base,
     }
     Model & own = *loaded.value().model;
     Model * other = loaded.value().base.get();
-    Result<std::vector<int32_t>> tokens = window_tokens(own, text, options.n_ctx, options.n_tokens);
+    Result<std::vector<int32_t>> tokens = tokens_of(own);
     if (!tokens.is_ok()) {
         return tokens.status();
     }
@@ -267,6 +271,27 @@ Result<Evaluation> evaluate(const std::string & model, const std::string & base,
         return status;
     }
     return sum.result();
+}
+
+}  // namespace
+
+Result<Evaluation> evaluate(const std::string & model, const std::string & base, const std::string & text,
+                            const EvaluateOptions & options, const JobProgress & progress) {
+    return evaluate_windows(
+        model, base, [&](const Model & loaded) { return window_tokens(loaded, text, options.n_ctx, options.n_tokens); },
+        options, progress);
+}
+
+Result<Evaluation> evaluate_tokens(const std::string & model, const std::string & base,
+                                   const std::vector<int32_t> & tokens, const EvaluateOptions & options,
+                                   const JobProgress & progress) {
+    if (tokens.size() < options.n_ctx) {
+        return Status(
+            StatusCode::kInvalidArgument,
+            std::to_string(tokens.size()) + " tokens are less than a window of " + std::to_string(options.n_ctx));
+    }
+    return evaluate_windows(
+        model, base, [&](const Model &) { return Result<std::vector<int32_t>>(tokens); }, options, progress);
 }
 
 }  // namespace edgemoe

@@ -37,6 +37,11 @@ struct EvaluateOptions {
 Result<Evaluation> evaluate(const std::string & model, const std::string & base, const std::string & text,
                             const EvaluateOptions & options, const JobProgress & progress);
 
+// The same for a text that is tokens of the model's vocabulary already.
+Result<Evaluation> evaluate_tokens(const std::string & model, const std::string & base,
+                                   const std::vector<int32_t> & tokens, const EvaluateOptions & options,
+                                   const JobProgress & progress);
+
 // Adds scored tokens up. One thread at a time.
 class EvaluationSum {
 public:

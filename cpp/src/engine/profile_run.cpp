@@ -1,8 +1,10 @@
 #include "engine/profile_run.h"
 
 #include "engine/activation_capture.h"
+#include "engine/calibration_split.h"
 #include "engine/expert_inputs.h"
 #include "engine/model.h"
+#include "engine/sensitivity.h"
 #include "engine/window_evaluator.h"
 
 #include <algorithm>
@@ -170,6 +172,25 @@ Status profile_layers(const GgufSource & source, const ActivationSpill & spill, 
     return Status::ok();
 }
 
+// A text of one window leaves nothing to judge by, and the profile without sensitivities.
+Status add_sensitivity(const GgufSource & source, const ActivationSpill & spill, const ProfileOptions & options,
+                       const JobProgress & progress, Profile * profile) {
+    const Result<CalibrationSplit> split =
+        CalibrationSplit::of(static_cast<int64_t>(profile->tokens.size()), profile->n_ctx);
+    if (!split.is_ok()) {
+        return Status::ok();
+    }
+    SensitivityOptions sensitivity;
+    sensitivity.types = default_ladder();
+    sensitivity.load = options.load;
+    Result<SensitivityTable> table =
+        estimate_sensitivity(source, *profile, split.value(), spill, sensitivity, progress);
+    if (table.is_ok()) {
+        profile->sensitivity.emplace(std::move(table).value());
+    }
+    return table.status();
+}
+
 // The model goes when the pass is over: what follows needs its memory.
 Result<std::unique_ptr<Model>> load_for_capture(const std::string & path, LoadOptions load, uint32_t n_ctx,
                                                 const JobProgress & progress) {
@@ -268,6 +289,9 @@ Result<Profile> run_profile(const std::string & model, const std::string & text,
     }
     profile.model = std::move(identity).value();
     Status status = profile_layers(*source.value(), *spill, thread_count(options.load), progress, &profile);
+    if (status.is_ok() && options.sensitivity) {
+        status = add_sensitivity(*source.value(), *spill, options, progress, &profile);
+    }
     if (status.is_ok()) {
         status = profile.save(path);
     }

@@ -19,6 +19,7 @@ struct ProfileOptions {
     uint64_t n_tokens = 0;   // most tokens of the text that are used; 0: all
     std::string spill_path;  // "": the profile's path and ".activations"
     bool keep_spill = false;
+    bool sensitivity = true;  // find out what each type of each matrix is expected to cost (engine/sensitivity.h)
 };
 
 // Writes the profile to `path`. The spilled activations lie at spill_path and are removed at the end unless they are to

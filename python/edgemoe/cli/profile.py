@@ -31,6 +31,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_model(parser, "model", nargs="?")
     add_text(parser)
     parser.add_argument("-o", "--output", required=True, metavar="PROFILE", help="where the profile goes")
+    parser.add_argument(
+        "--no-sensitivity",
+        dest="sensitivity",
+        action="store_const",
+        const=False,
+        help="leave out what each type of each expert is expected to cost: packing then finds it out",
+    )
     spill = parser.add_argument_group("temporary file")
     spill.add_argument("--activations", metavar="PATH", help="where it is (the output's name and .activations)")
     spill.add_argument(
@@ -61,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
             io=args.io,
             activations=args.activations,
             keep_activations=args.keep_activations,
+            sensitivity=args.sensitivity,
             progress=bar,
         )
     if args.json:
