@@ -32,7 +32,8 @@ def results(llama_tools: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 def test_the_experts_of_every_architecture_are_captured(results: dict[str, dict[str, Any]]) -> None:
     assert len(results) >= 53
-    assert [name for name, result in results.items() if result["seen"] == 0] == []
+    # llama.cpp's refact has no experts in its graph, whatever the file holds.
+    assert [name for name, result in results.items() if result["seen"] == 0] == ["refact-moe"]
     # 16 bits for a number: at most 2**-11 of it.
     assert [name for name, result in results.items() if not 0 <= result["input_error"] < 5e-4] == []
 
