@@ -35,9 +35,9 @@ def log_probabilities(path: Path, n_windows: int) -> tuple[Array, list[int]]:
     """Log softmax of the scored tokens' logits, one row each, and the tokens that came."""
     rows, targets = [], []
     with edgemoe.load(path, n_ctx=N_CTX, n_batch=N_CTX) as model:
-        tokens = model.tokenize(TEXT)
+        tokens = model.tokenize(TEXT, add_special=True)
         for begin in range(0, n_windows * N_CTX, N_CTX):
-            window = tokens[begin : begin + N_CTX]
+            window = [tokens[0], *tokens[begin + 1 : begin + N_CTX]]  # each begins with the beginning-of-text token
             logits = model.logits(window).astype(np.float64)
             scored = range(N_CTX // 2, N_CTX - 1)
             rows.append(logits[scored])

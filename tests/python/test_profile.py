@@ -78,7 +78,8 @@ def test_moments_are_those_of_inputs_computed_by_hand(tmp_path: Path, tokenizer:
     del tensors, reader
     layer = run_profile(path, TEXT, tmp_path / "one.profile", n_ctx=N_CTX, n_tokens=N_TOKENS)[0]
     with edgemoe.load(path) as model:
-        tokens = model.tokenize(TEXT)[:N_TOKENS]
+        tokens = model.tokenize(TEXT, add_special=True)[:N_TOKENS]
+    tokens[::N_CTX] = [tokens[0]] * (N_TOKENS // N_CTX)  # each window begins with the beginning-of-text token
     inputs = embedding[tokens]
     inputs /= np.sqrt((inputs**2).mean(axis=1, keepdims=True) + 1e-6)
     scores = inputs @ router.T
