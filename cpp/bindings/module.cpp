@@ -13,5 +13,6 @@ PYBIND11_MODULE(_core, module) {
     register_generate_params(module);
     register_generation(module);
     register_model(module);
+    register_planning(module);
     module.def("version", [] { return edgemoe_version(); });
 }

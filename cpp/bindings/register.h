@@ -15,6 +15,7 @@ void register_load_params(pybind11::module_ & module);
 void register_generate_params(pybind11::module_ & module);
 void register_generation(pybind11::module_ & module);
 void register_model(pybind11::module_ & module);
+void register_planning(pybind11::module_ & module);
 
 // By field name, strings decoded. Defined in records.cpp.
 pybind11::dict to_dict(const edgemoe_model_info & info);

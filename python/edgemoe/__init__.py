@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from edgemoe.errors import Cancelled, EdgemoeError, EdgemoeIOError, ModelFormatError, OutOfBudgetError
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
-    from edgemoe.records import ModelInfo, Stats
+    from edgemoe.planning import plan, replay
+    from edgemoe.records import Forecast, ModelInfo, Replay, ReplayRow, Stats
 
     __version__: str
 
@@ -23,16 +24,21 @@ __all__ = [
     "Cancelled",
     "EdgemoeError",
     "EdgemoeIOError",
+    "Forecast",
     "Model",
     "ModelFormatError",
     "ModelInfo",
     "OutOfBudgetError",
+    "Replay",
+    "ReplayRow",
     "Stats",
     "TextStream",
     "__version__",
     "default_model_path",
     "inspect",
     "load",
+    "plan",
+    "replay",
     "set_log",
 ]
 
@@ -41,7 +47,8 @@ _HOMES = {
     "errors": ("Cancelled", "EdgemoeError", "EdgemoeIOError", "ModelFormatError", "OutOfBudgetError"),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
-    "records": ("ModelInfo", "Stats"),
+    "planning": ("plan", "replay"),
+    "records": ("Forecast", "ModelInfo", "Replay", "ReplayRow", "Stats"),
 }
 
 

@@ -1,6 +1,7 @@
 // Every function: guard -> engine call -> code and message, nothing else.
 #include "edgemoe/edgemoe.h"
 
+#include "c_api/call.h"
 #include "c_api/description.h"
 #include "engine/chat.h"
 #include "engine/generation.h"
@@ -8,15 +9,12 @@
 #include "engine/model.h"
 #include "engine/process_memory.h"
 #include "engine/session.h"
-#include "engine/utf8.h"
 
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
-#include <initializer_list>
 #include <memory>
 #include <mutex>
-#include <new>
 
 struct edgemoe_model {
     std::unique_ptr<edgemoe::Model> model;
@@ -32,158 +30,12 @@ struct edgemoe_description {
 
 namespace {
 
-using edgemoe::Result;
 using edgemoe::Status;
 using edgemoe::StatusCode;
-
-edgemoe_code code_of(StatusCode code) {
-    switch (code) {
-        case StatusCode::kOk:
-            return EDGEMOE_OK;
-        case StatusCode::kInvalidArgument:
-            return EDGEMOE_INVALID_ARGUMENT;
-        case StatusCode::kNotFound:
-            return EDGEMOE_NOT_FOUND;
-        case StatusCode::kFormat:
-            return EDGEMOE_FORMAT;
-        case StatusCode::kIo:
-            return EDGEMOE_IO;
-        case StatusCode::kOutOfBudget:
-            return EDGEMOE_OUT_OF_BUDGET;
-        case StatusCode::kCancelled:
-            return EDGEMOE_CANCELLED;
-        case StatusCode::kUnsupported:
-            return EDGEMOE_UNSUPPORTED;
-        case StatusCode::kInternal:
-            return EDGEMOE_INTERNAL;
-    }
-    return EDGEMOE_INTERNAL;
-}
-
-edgemoe_code report(const Status & status, edgemoe_error * error) {
-    const edgemoe_code code = code_of(status.code());
-    if (error != nullptr) {
-        error->code = code;
-        std::string bytes = status.message();
-        std::string message = edgemoe::take_complete_utf8(&bytes, true);
-        if (message.size() >= sizeof(error->message)) {
-            // Cut at a character: an incomplete one at the end is left out.
-            std::string head = message.substr(0, sizeof(error->message) - 1);
-            message = edgemoe::take_complete_utf8(&head, false);
-        }
-        std::memcpy(error->message, message.c_str(), message.size() + 1);
-    }
-    return code;
-}
-
-struct Argument {
-    const void * value;
-    const char * name;
-};
-
-// kInvalidArgument, naming the first argument that is NULL.
-Status need(std::initializer_list<Argument> arguments) {
-    for (const Argument & argument : arguments) {
-        if (argument.value == nullptr) {
-            return Status(StatusCode::kInvalidArgument, std::string(argument.name) + " is NULL");
-        }
-    }
-    return Status::ok();
-}
-
-// Maps whatever `call` throws or returns to a code: nothing passes the C API. `needed`: arguments that must not be
-// NULL.
-template <typename Call>
-edgemoe_code guard(edgemoe_error * error, std::initializer_list<Argument> needed, Call && call) {
-    try {
-        const Status status = need(needed);
-        return report(status.is_ok() ? call() : status, error);
-    } catch (const std::bad_alloc &) {
-        return report(Status(StatusCode::kOutOfBudget, "out of memory"), error);
-    } catch (const std::exception & exception) {
-        return report(Status(StatusCode::kInternal, exception.what()), error);
-    } catch (...) {
-        return report(Status(StatusCode::kInternal, "unknown exception"), error);
-    }
-}
-
-// A copy of `given` in which fields that an older caller does not have keep their defaults.
-template <typename Params>
-Status take_params(const Params * given, void (*init)(Params *), Params * params) {
-    init(params);
-    if (given == nullptr) {
-        return Status::ok();
-    }
-    if (given->struct_size < sizeof(size_t) || given->struct_size > sizeof(Params)) {
-        return Status(
-            StatusCode::kInvalidArgument,
-            "struct_size is not set: call the _init function first (or the caller is newer than the library)");
-    }
-    std::memcpy(params, given, given->struct_size);
-    return Status::ok();
-}
-
-// Copies as many bytes as the caller's struct has, and leaves its struct_size.
-template <typename Record>
-Status give_record(const Record & record, Record * out) {
-    const size_t size = out->struct_size;
-    if (size < sizeof(size_t) || size > sizeof(Record)) {
-        return Status(
-            StatusCode::kInvalidArgument,
-            "struct_size is not set: call the _init function first (or the caller is newer than the library)");
-    }
-    std::memcpy(out, &record, size);
-    out->struct_size = size;
-    return Status::ok();
-}
-
-Status parse_cache_type(const char * name, ggml_type * type) {
-    if (name == nullptr) {
-        return Status::ok();
-    }
-    for (int i = 0; i < GGML_TYPE_COUNT; i++) {
-        const char * known = ggml_type_name(static_cast<ggml_type>(i));
-        if (known != nullptr && *known != '\0' && std::strcmp(known, name) == 0) {
-            *type = static_cast<ggml_type>(i);
-            return Status::ok();
-        }
-    }
-    return Status(StatusCode::kInvalidArgument,
-                  std::string("no ggml type is called \"") + name + "\"; try f16, q8_0 or q4_0");
-}
-
-Status load_options(const edgemoe_load_params * given, edgemoe::LoadOptions * options) {
-    edgemoe_load_params params;
-    Status status = take_params(given, edgemoe_load_params_init, &params);
-    if (!status.is_ok()) {
-        return status;
-    }
-    options->memory_bytes = params.memory_bytes;
-    options->expert_cache_bytes = params.expert_cache_bytes;
-    options->n_ctx = params.n_ctx;
-    options->n_batch = params.n_batch;
-    options->n_ubatch = params.n_ubatch != 0 ? params.n_ubatch : options->n_ubatch;
-    options->n_sequences = params.n_sequences != 0 ? params.n_sequences : 1;
-    options->n_threads = params.n_threads;
-    options->streaming = params.streaming != EDGEMOE_STREAMING_OFF;
-    options->direct_io = static_cast<edgemoe::Toggle>(params.direct_io);
-    options->flash_attention = static_cast<edgemoe::Toggle>(params.flash_attention);
-    options->io = params.io != nullptr ? params.io : options->io;
-    options->eviction = params.eviction != nullptr ? params.eviction : options->eviction;
-    if (params.progress != nullptr) {
-        options->progress = [callback = params.progress, user_data = params.progress_user_data](float fraction) {
-            return callback(fraction, user_data);
-        };
-    }
-    if (params.n_threads < 0 || params.n_threads > 512) {
-        return Status(StatusCode::kInvalidArgument, "n_threads must be between 1 and 512, or 0 for all cores");
-    }
-    if (options->n_sequences > 256) {
-        return Status(StatusCode::kInvalidArgument, "n_sequences must be at most 256");
-    }
-    status = parse_cache_type(params.cache_type_k, &options->cache_type_k);
-    return status.is_ok() ? parse_cache_type(params.cache_type_v, &options->cache_type_v) : status;
-}
+using edgemoe::capi::give_record;
+using edgemoe::capi::guard;
+using edgemoe::capi::load_options;
+using edgemoe::capi::take_params;
 
 template <typename Value>
 Status give_array(const Value * data, size_t size, Value ** out, size_t * out_size) {
@@ -438,6 +290,20 @@ edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stat
             record.resident_expert_bytes = store->resident_bytes();
         }
         return give_record(record, stats);
+    });
+}
+
+edgemoe_code edgemoe_start_recording(edgemoe_model * model, const char * path, edgemoe_error * error) {
+    return guard(error, {{model, "model"}, {path, "path"}}, [&] {
+        std::lock_guard<std::mutex> turn(model->turn);
+        return model->model->start_recording(path);
+    });
+}
+
+edgemoe_code edgemoe_stop_recording(edgemoe_model * model, edgemoe_error * error) {
+    return guard(error, {{model, "model"}}, [&] {
+        std::lock_guard<std::mutex> turn(model->turn);
+        return model->model->stop_recording();
     });
 }
 

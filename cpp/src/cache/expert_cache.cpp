@@ -43,8 +43,8 @@ uint64_t ExpertCache::offset(ExpertId id) const {
     return slot->second.offset;
 }
 
-void ExpertCache::record_use(ExpertId id, PolicyTime now) {
-    policy_->on_use(id, now);
+void ExpertCache::record_use(ExpertId id, PolicyTime now, ExpertUse use) {
+    policy_->on_use(id, now, use);
 }
 
 bool ExpertCache::insert(ExpertId id, uint64_t bytes, PolicyTime now, std::vector<ExpertId> * evicted) {

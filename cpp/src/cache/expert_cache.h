@@ -34,7 +34,7 @@ public:
     uint64_t offset(ExpertId id) const;
 
     // The router chose `id`; tells the policy. Independent of residency.
-    void record_use(ExpertId id, PolicyTime now);
+    void record_use(ExpertId id, PolicyTime now, ExpertUse use = {});
 
     // Gives `id` a slot of `bytes` bytes, evicting unpinned experts as the policy says; those are appended to *evicted.
     // Returns false, with what was evicted up to then in *evicted, when the pinned slots leave no room. The new slot is

@@ -21,7 +21,7 @@ public:
             counted.decode_tokens += 1;
             for (const TraceLayer & layer : step.layers) {
                 now.layer = layer.layer;
-                serve_layer(layer, trace.expert_bytes[static_cast<size_t>(layer.layer)], now, &counted);
+                serve_layer(layer, trace.sizes, now, &counted);
             }
             ++now.step;
         }
@@ -29,9 +29,9 @@ public:
     }
 
 private:
-    void serve_layer(const TraceLayer & layer, uint64_t bytes, PolicyTime now, ReplayResult * counted) {
-        for (const int32_t expert : layer.experts) {
-            cache_.record_use({layer.layer, expert}, now);
+    void serve_layer(const TraceLayer & layer, const ExpertSizes & sizes, PolicyTime now, ReplayResult * counted) {
+        for (size_t place = 0; place < layer.experts.size(); ++place) {
+            cache_.record_use({layer.layer, layer.experts[place]}, now, layer.use(place));
         }
         absent_.clear();
         for (const int32_t expert : layer.experts) {
@@ -44,8 +44,9 @@ private:
         }
         counted->requests += layer.experts.size();
         counted->hits += pinned_.size();
-        counted->missed_bytes += absent_.size() * bytes;
         for (const ExpertId id : absent_) {
+            const uint64_t bytes = sizes.of(id);
+            counted->missed_bytes += bytes;
             evicted_.clear();
             bool inserted = cache_.insert(id, bytes, now, &evicted_);
             if (!inserted) {
@@ -100,7 +101,7 @@ BeladyResult replay_belady(const RoutingTrace & trace, uint64_t budget_bytes) {
             demands.push_back({layer.layer, layer.experts, step.phase == TracePhase::kDecode});
         }
     }
-    return belady(demands, trace.expert_bytes, budget_bytes);
+    return belady(demands, trace.sizes, budget_bytes);
 }
 
 }  // namespace edgemoe

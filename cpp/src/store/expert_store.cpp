@@ -34,8 +34,7 @@ uint64_t staging_buffer_bytes(const ExpertIndex & index) {
         for (const ExpertParts & parts : layer.experts) {
             for (const ExpertPart & part : parts) {
                 if (part.present) {
-                    const uint64_t row_bytes = part.bytes / static_cast<uint64_t>(part.rows);
-                    most = std::max(most, std::min<uint64_t>(part.bytes, row_bytes * chunk_rows(part)));
+                    most = std::max(most, ExpertStore::read_bytes(part));
                 }
             }
         }
@@ -133,6 +132,11 @@ uint64_t ExpertStore::least_cache_bytes(const ExpertIndex & index) {
     return most;
 }
 
+uint64_t ExpertStore::read_bytes(const ExpertPart & part) {
+    const uint64_t row_bytes = part.bytes / static_cast<uint64_t>(part.rows);
+    return std::min<uint64_t>(part.bytes, row_bytes * static_cast<uint64_t>(chunk_rows(part)));
+}
+
 uint64_t ExpertStore::staging_bytes(const ExpertIndex & index, size_t n_staging) {
     return staging_buffer_bytes(index) * n_staging;
 }
@@ -218,7 +222,9 @@ Status ExpertStore::no_room(int32_t layer) const {
 }
 
 Result<std::unique_ptr<Lease>> ExpertStore::acquire(int32_t layer, ProjectionMask mask,
-                                                    const std::vector<int32_t> & experts) {
+                                                    const std::vector<int32_t> & experts,
+                                                    const std::vector<ExpertUse> & uses) {
+    assert(uses.empty() || uses.size() == experts.size());
     std::unique_ptr<Lease> lease(new Lease(*this, layer, mask));
     lease->entries_.reserve(experts.size());
     for (int32_t expert : experts) {
@@ -251,12 +257,13 @@ Result<std::unique_ptr<Lease>> ExpertStore::acquire(int32_t layer, ProjectionMas
         lease->time_ = time_;
         lease->n_waiting_ = experts.size();
         const bool first_of_pass = pass_mask_ == 0;
+        lease->begins_pass_ = first_of_pass;
         pass_mask_ = static_cast<ProjectionMask>(pass_mask_ | mask);
 
-        for (int32_t e : lease->entries_) {
-            Entry & entry = entries_[static_cast<size_t>(e)];
+        for (size_t i = 0; i < lease->entries_.size(); i++) {
+            Entry & entry = entries_[static_cast<size_t>(lease->entries_[i])];
             if (first_of_pass) {
-                cache_.record_use(entry.id, time_);
+                cache_.record_use(entry.id, time_, uses.empty() ? ExpertUse() : uses[i]);
                 stats_.requests++;
                 bool there = entry.slot.load(std::memory_order_relaxed) != nullptr;
                 for (size_t p = 0; p < kProjectionCount && there; p++) {

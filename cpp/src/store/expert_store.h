@@ -63,6 +63,9 @@ public:
 
     size_t size() const { return entries_.size(); }
 
+    // True for the first lease of its layer in a pass over the layers: the one whose uses are counted.
+    bool begins_pass() const { return begins_pass_; }
+
     // The matrix of the i-th expert asked for, converted; nullptr while it is not there. It stays valid until
     // release(i).
     const std::byte * data(size_t i, Projection projection) const;
@@ -93,6 +96,7 @@ private:
     ProjectionMask mask_;
     uint64_t number_ = 0;  // from 1, in the order of acquire()
     PolicyTime time_;
+    bool begins_pass_ = false;
     std::vector<int32_t> entries_;                    // index into the store's entries
     std::vector<std::atomic<Admission>> admissions_;  // written under the store's mutex
     size_t n_waiting_ = 0;                            // guarded by the store's mutex
@@ -122,11 +126,15 @@ public:
     static uint64_t slot_bytes(const ExpertParts & parts);
     static uint64_t least_cache_bytes(const ExpertIndex & index);
     static uint64_t staging_bytes(const ExpertIndex & index, size_t n_staging);
+    // Most bytes that one read of a matrix brings.
+    static uint64_t read_bytes(const ExpertPart & part);
 
     // Makes the projections in `mask` of the experts of `layer` resident; does not wait. `experts`: distinct numbers.
+    // `uses`: for the policy, by place in `experts`; empty: one token each.
     // Fails with kOutOfBudget when not even one fits, kFormat when an expert does not exist or lacks a projection. What
     // an earlier Lease failed to read, or left behind unread, is read anew.
-    Result<std::unique_ptr<Lease>> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts);
+    Result<std::unique_ptr<Lease>> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts,
+                                           const std::vector<ExpertUse> & uses = {});
 
     // Adds to the statistics the time that `n_threads` compute threads waited in progress(), summed over them.
     void add_stall(double summed_seconds, int n_threads);

@@ -7,12 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from edgemoe.cli import exit_status, generate, inspect
+from edgemoe.cli import exit_status, generate, inspect, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (generate, inspect)
+_COMMANDS = (generate, inspect, plan)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -172,6 +172,38 @@ TEST_CASE("ProductsEqualGgmlsOwnToTheLastBit") {
     }
 }
 
+TEST_CASE("TheRoutingIsToldOncePerLayerAndUbatch") {
+    struct Told final : RoutingObserver {
+        void on_routing(int32_t layer, int32_t n_slots, const std::vector<int32_t> & experts) override {
+            CHECK(layer == RandomLayer::kLayer);
+            CHECK(n_slots == kUsed);
+            calls.push_back(experts);
+        }
+        std::vector<std::vector<int32_t>> calls;
+    };
+    const RandomLayer layer(GGML_TYPE_Q4_0, 64, 32);
+    const ExpertLayout layout(layer.index());
+    Stream stream(layer, layout, 8, 2, {});
+    Told told;
+    std::vector<std::vector<int32_t>> expected;
+    for (const int64_t n_tokens : {1, 5}) {
+        Products products(layer, n_tokens, 11);
+        stream.place(products);
+        stream.type.set_observer(&told);
+        (void)stream.compute(products);  // gate and up, then down
+        stream.type.set_observer(nullptr);
+        (void)stream.compute(products);
+        std::vector<int32_t> routed;
+        for (int64_t token = 0; token < n_tokens; ++token) {
+            const auto * row = reinterpret_cast<const int32_t *>(static_cast<const char *>(products.ids->data) +
+                                                                 token * static_cast<int64_t>(products.ids->nb[1]));
+            routed.insert(routed.end(), row, row + kUsed);
+        }
+        expected.push_back(routed);
+    }
+    CHECK(told.calls == expected);
+}
+
 TEST_CASE("RowsThatThreadsCannotShareEvenlyAreAllComputed") {
     for (const ggml_type type : {GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_F16}) {
         // 160 rows are cut into units of 64 for three threads, and the last is shorter.
