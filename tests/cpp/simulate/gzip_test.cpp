@@ -94,19 +94,20 @@ TEST_CASE("ATruncatedFileIsRefusedWhereverItEnds") {
     }
 }
 
-TEST_CASE("ADamagedFileIsNeverTakenForWhole") {
+TEST_CASE("ADamagedFileIsNeverTakenForAnother") {
+    // A few bits mean nothing: those behind the last block, and lengths of codes that do not occur.
     std::mt19937 random(5);
-    const std::string expected = trace_lines();
+    int n_refused = 0;
     for (int i = 0; i < 2000; ++i) {
         std::string packed = kDynamic;
         const size_t at = 10 + random() % (packed.size() - 10);
-        if (at == packed.size() - 9) {
-            continue;  // the last byte of the data has bits that mean nothing
-        }
         packed[at] = static_cast<char>(packed[at] ^ (1U << random() % 8));
         CAPTURE(at);
-        CHECK_FALSE(unpack_gzip(packed, kMost, "t.gz").is_ok());
+        const Result<std::string> text = unpack_gzip(packed, kMost, "t.gz");
+        n_refused += text.is_ok() ? 0 : 1;
+        CHECK((!text.is_ok() || text.value() == trace_lines()));
     }
+    CHECK(n_refused > 1900);
 }
 
 TEST_CASE("OutputIsBounded") {
