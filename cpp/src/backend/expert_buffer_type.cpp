@@ -71,8 +71,7 @@ size_t type_alignment(ggml_backend_buffer_type_t) {
     return 64;
 }
 
-// "Host", so that llama.cpp's loader reads straight to the tensor's address, which our stream leaves untouched, instead
-// of through a staging buffer as large as the tensor.
+// "Host", so that the scheduler does not copy experts to the CPU backend's memory.
 bool type_is_host(ggml_backend_buffer_type_t) {
     return true;
 }
@@ -133,8 +132,12 @@ Status ExpertBufferType::take_failure() {
     return failure;
 }
 
+bool is_expert_buffer_type(ggml_backend_buffer_type_t type) {
+    return type->iface.get_name == type_name;
+}
+
 ExpertBufferType * expert_buffer_type_of(const ggml_tensor * tensor) {
-    if (tensor == nullptr || tensor->buffer == nullptr || tensor->buffer->buft->iface.get_name != type_name) {
+    if (tensor == nullptr || tensor->buffer == nullptr || !is_expert_buffer_type(tensor->buffer->buft)) {
         return nullptr;
     }
     return static_cast<ExpertBufferType *>(tensor->buffer->buft->context);

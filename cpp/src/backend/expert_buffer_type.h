@@ -1,7 +1,7 @@
 // The buffer type of expert tensors: they have an address, but no memory behind it.
 //
 // One per loaded model; its tensors lead to the model's expert store. llama.cpp is told by tensor_buft_overrides to put
-// the expert tensors here, and "reads" them from a stream that touches nothing.
+// the expert tensors here; nothing is ever read into them.
 #pragma once
 
 #include "backend/expert_layout.h"
@@ -55,6 +55,9 @@ private:
 
 // The buffer type and place of an expert tensor, or nullptr if `tensor` lies in another kind of buffer.
 ExpertBufferType * expert_buffer_type_of(const ggml_tensor * tensor);
+
+// True for the handle of any ExpertBufferType.
+bool is_expert_buffer_type(ggml_backend_buffer_type_t type);
 
 // Parses "blk.N.ffn_{gate,up,gate_up,down}_exps.weight". False for any other name.
 bool parse_expert_tensor_name(const char * name, int32_t * layer, Projection * projection);

@@ -3,6 +3,8 @@
 // allocated it in.
 #include "backend/expert_layout.h"
 
+#include "backend/row_product.h"
+
 #include "ggml-cpu.h"
 #include "ggml.h"
 
@@ -68,6 +70,7 @@ ExpertLayout::ExpertLayout(const ExpertIndex & index) {
                     ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(type, 1);
                     if (supports_experts(cpu, buffer, part, static_cast<int64_t>(layer.experts.size()))) {
                         interleaved_[shape] = buffer;
+                        find_out_batches(part);
                         break;
                     }
                     ggml_backend_buffer_free(buffer);
@@ -75,6 +78,22 @@ ExpertLayout::ExpertLayout(const ExpertIndex & index) {
             }
         }
     }
+}
+
+// The same for all matrices of a type and width: rows are independent of each other.
+void ExpertLayout::find_out_batches(const ExpertPart & part) {
+    if (!batches_tried_.insert({part.type, part.columns}).second) {
+        return;
+    }
+    ggml_tensor shape;
+    describe(part, nullptr, 0, part.rows, &shape);
+    if (batch_kernel_is_exact(shape)) {
+        exact_batches_.insert({part.type, part.columns});
+    }
+}
+
+bool ExpertLayout::batch_is_exact(const ExpertPart & part) const {
+    return exact_batches_.count({part.type, part.columns}) != 0;
 }
 
 ExpertLayout::~ExpertLayout() {

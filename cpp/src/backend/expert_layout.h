@@ -9,8 +9,9 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
+#include <set>
 #include <tuple>
+#include <utility>
 
 namespace edgemoe {
 
@@ -30,16 +31,22 @@ public:
     void describe(const ExpertPart & part, const std::byte * matrix, int64_t first_row, int64_t n_rows,
                   ggml_tensor * tensor) const;
 
+    // True if several inputs of `part` may be multiplied by ggml's MUL_MAT at once, with the bits of its MUL_MAT_ID.
+    bool batch_is_exact(const ExpertPart & part) const;
+
     // True if any matrix is interleaved.
     bool repacks() const { return !interleaved_.empty(); }
 
 private:
     using Shape = std::tuple<int32_t, int64_t, int64_t>;  // type, columns, rows
 
+    void find_out_batches(const ExpertPart & part);
     ggml_backend_buffer_t buffer_for(const ExpertPart & part) const;
 
-    ggml_backend_buffer_t plain_ = nullptr;               // an empty buffer of the CPU's type
-    std::map<Shape, ggml_backend_buffer_t> interleaved_;  // shapes that ggml repacks, and an empty buffer of that type
+    ggml_backend_buffer_t plain_ = nullptr;                // an empty buffer of the CPU's type
+    std::map<Shape, ggml_backend_buffer_t> interleaved_;   // shapes that ggml repacks, and an empty buffer of that type
+    std::set<std::pair<int32_t, int64_t>> batches_tried_;  // type, columns
+    std::set<std::pair<int32_t, int64_t>> exact_batches_;  // of these
 };
 
 }  // namespace edgemoe

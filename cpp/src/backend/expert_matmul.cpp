@@ -1,8 +1,9 @@
 // Work is cut into units: some rows of one expert's matrix, times all inputs that were routed to it. Threads take units
 // of matrices that are there, in any order; while none is, they take what has arrived from the reader, or sleep in it.
-// Each unit is a MUL_MAT_ID over one expert, computed by ggml on one thread, so that there is no barrier inside a
-// layer.
+// Each unit is computed by ggml on one thread (RowProduct), so that there is no barrier inside a layer.
 #include "backend/expert_matmul.h"
+
+#include "backend/row_product.h"
 
 #include <algorithm>
 #include <atomic>
@@ -14,17 +15,8 @@ namespace edgemoe {
 
 namespace {
 
-constexpr size_t kMetadataBytes = 16 * 1024;  // one node, its ids and a graph of one node
-
-struct ThreadPoolDeleter {
-    void operator()(ggml_threadpool * pool) const { ggml_threadpool_free(pool); }
-};
-using ThreadPool = std::unique_ptr<ggml_threadpool, ThreadPoolDeleter>;
-
-ThreadPool make_single_thread_pool() {
-    ggml_threadpool_params params = ggml_threadpool_params_default(1);
-    return ThreadPool(ggml_threadpool_new(&params));
-}
+constexpr size_t kMetadataBytes = 16 * 1024;  // a graph of one node
+constexpr size_t kFewInputs = 4;              // fewer are multiplied one by one
 
 // Which slot of which token an expert was chosen for.
 struct Routed {
@@ -83,56 +75,24 @@ std::vector<RoutedExpert> group_by_expert(const ggml_tensor * ids, int64_t n_exp
 
 // ---- one thread's tools ----
 
-class ExpertMatmul::Worker {
-public:
-    Worker() : pool_(make_single_thread_pool()), metadata_(kMetadataBytes) {}
+struct ExpertMatmul::Worker {
+    RowProduct product;
+    std::vector<RowProductVector> vectors;
 
     // Rows [first_row, first_row + n_rows) of the product of `matrix` with the inputs of `routed`, into their places in
     // `node`.
     void multiply(const ExpertLayout & layout, const ExpertPart & part, const std::byte * matrix, int64_t first_row,
                   int64_t n_rows, const std::vector<Routed> & routed, ggml_tensor * node) {
-        const ggml_tensor * input = node->src[1];
-        const auto n_inputs = static_cast<int64_t>(routed.size());
-        const size_t input_bytes = static_cast<size_t>(part.columns) * sizeof(float);
-        const size_t output_bytes = static_cast<size_t>(n_rows) * sizeof(float);
-
-        ggml_context * context = ggml_init({metadata_.size(), metadata_.data(), true});
         ggml_tensor weights;
         layout.describe(part, matrix, first_row, n_rows, &weights);
-        ggml_tensor * inputs = ggml_new_tensor_3d(context, GGML_TYPE_F32, part.columns, 1, n_inputs);
-        ggml_tensor * ids = ggml_new_tensor_2d(context, GGML_TYPE_I32, 1, n_inputs);
-        ggml_tensor * product = ggml_mul_mat_id(context, &weights, inputs, ids);
-        std::memcpy(product->op_params, node->op_params, sizeof(product->op_params));
-        zeros_.resize(std::max(zeros_.size(), static_cast<size_t>(n_inputs)), 0);
-        ids->data = zeros_.data();
-        if (n_inputs == 1) {
-            inputs->data = const_cast<char *>(input_row(input, routed[0]));
-            product->data = output_row(node, routed[0]) + static_cast<size_t>(first_row) * sizeof(float);
-        } else {
-            gathered_.resize(std::max(gathered_.size(), input_bytes * static_cast<size_t>(n_inputs)));
-            products_.resize(std::max(products_.size(), output_bytes * static_cast<size_t>(n_inputs)));
-            for (size_t i = 0; i < routed.size(); i++) {
-                std::memcpy(gathered_.data() + i * input_bytes, input_row(input, routed[i]), input_bytes);
-            }
-            inputs->data = gathered_.data();
-            product->data = products_.data();
+        vectors.clear();
+        for (Routed one : routed) {
+            vectors.push_back(
+                {input_row(node->src[1], one), output_row(node, one) + static_cast<size_t>(first_row) * sizeof(float)});
         }
-
-        ggml_cgraph * graph = ggml_new_graph_custom(context, 1, false);
-        ggml_graph_add_node(graph, product);
-        product->flags |= GGML_TENSOR_FLAG_COMPUTE;
-        ggml_cplan plan = ggml_graph_plan(graph, 1, pool_.get());
-        work_.resize(std::max(work_.size(), plan.work_size));
-        plan.work_data = work_.data();
-        ggml_graph_compute(graph, &plan);
-        ggml_free(context);
-
-        if (n_inputs > 1) {
-            for (size_t i = 0; i < routed.size(); i++) {
-                std::memcpy(output_row(node, routed[i]) + static_cast<size_t>(first_row) * sizeof(float),
-                            products_.data() + i * output_bytes, output_bytes);
-            }
-        }
+        const bool batch = vectors.size() >= kFewInputs && layout.batch_is_exact(part);
+        product.multiply(weights, vectors, batch ? RowProductKernel::kBatch : RowProductKernel::kOneByOne,
+                         node->op_params);
     }
 
 private:
@@ -146,13 +106,6 @@ private:
         return static_cast<char *>(node->data) + routed.slot * static_cast<int64_t>(node->nb[1]) +
                routed.token * static_cast<int64_t>(node->nb[2]);
     }
-
-    ThreadPool pool_;
-    std::vector<uint8_t> metadata_;
-    std::vector<int32_t> zeros_;
-    std::vector<char> gathered_;
-    std::vector<char> products_;
-    std::vector<uint8_t> work_;
 };
 
 // ---- one call ----
@@ -300,18 +253,11 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
         tell(*type.observer(), layer, routing);
     }
 
-    // Few matrices are cut so that every thread has its share of each; many are taken whole, one thread each, and so
-    // are those that are all there and share out evenly: each unit costs a graph of its own.
+    // A matrix for few inputs is cut into stretches that a thread's cache holds. For more it is taken whole, since each
+    // unit prepares the inputs anew; unless there are so few matrices that threads would run out of them.
     job.items = std::vector<Job::Item>(nodes.size() * job.experts.size());
     job.items_left = std::vector<std::atomic<int32_t>>(job.experts.size());
-    bool all_there = true;
-    for (size_t e = 0; e < job.experts.size() && all_there; e++) {
-        for (Projection projection : projections) {
-            all_there = all_there && job.lease->data(e, projection) != nullptr;
-        }
-    }
-    const bool even = job.items.size() % static_cast<size_t>(n_threads) == 0;
-    const bool cut = job.items.size() < 8 * static_cast<size_t>(n_threads) * nodes.size() && !(all_there && even);
+    const bool cut = job.items.size() < 8 * static_cast<size_t>(n_threads) * nodes.size();
     size_t next = 0;
     for (size_t e = 0; e < job.experts.size(); e++) {
         job.items_left[e].store(static_cast<int32_t>(nodes.size()), std::memory_order_relaxed);
@@ -321,8 +267,12 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
             item.projection = projections[n];
             item.part = &store.index().parts({layer, job.experts[e].expert})[static_cast<size_t>(projections[n])];
             item.node = nodes[n];
-            const int64_t share = cut ? (item.part->rows + n_threads - 1) / n_threads : item.part->rows;
-            item.unit_rows = std::max<int64_t>(1, (share + kRowGroup - 1) / kRowGroup) * kRowGroup;
+            int64_t unit_rows = cut ? (item.part->rows + n_threads - 1) / n_threads : item.part->rows;
+            if (job.experts[e].rows.size() < kFewInputs) {
+                const auto row_bytes = static_cast<int64_t>(item.part->bytes) / item.part->rows;
+                unit_rows = std::min(unit_rows, RowProduct::kStretchBytes / row_bytes);
+            }
+            item.unit_rows = std::max<int64_t>(1, unit_rows / kRowGroup) * kRowGroup;
             item.n_units = static_cast<int32_t>((item.part->rows + item.unit_rows - 1) / item.unit_rows);
             item.units_left.store(item.n_units, std::memory_order_relaxed);
         }
@@ -357,9 +307,7 @@ uint64_t ExpertMatmul::scratch_bytes(const ExpertIndex & index, int64_t n_tokens
     for (const ExpertLayer & layer : index.layers()) {
         for (const ExpertPart & part : layer.experts.front()) {
             if (part.present) {
-                // Gathered inputs, their quantized copy, and products.
-                widest =
-                    std::max(widest, static_cast<uint64_t>(part.columns) * 6 + static_cast<uint64_t>(part.rows) * 4);
+                widest = std::max(widest, RowProduct::scratch_bytes(part.columns, part.rows, 1));
             }
         }
     }

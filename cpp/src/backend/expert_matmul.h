@@ -12,7 +12,7 @@
 
 namespace edgemoe {
 
-// Keeps what is reused from call to call (scratch memory, one ggml thread pool of one thread per compute thread). One
+// Keeps what is reused from call to call (scratch memory of each compute thread). One
 // thread at a time.
 class ExpertMatmul {
 public:
@@ -30,7 +30,7 @@ public:
     static uint64_t scratch_bytes(const ExpertIndex & index, int64_t n_tokens, int n_threads);
 
 private:
-    class Worker;
+    struct Worker;
     struct Job;
     static void run(ggml_tensor * dst, int ith, int nth, void * job);
 

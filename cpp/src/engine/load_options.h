@@ -20,6 +20,7 @@ struct LoadOptions {
     uint32_t n_sequences = 1;
     int32_t n_threads = 0;  // 0: the cores that this process may use
     bool streaming = true;
+    bool lock_memory = false;  // hot weights and the expert cache stay out of swap
     Toggle direct_io = Toggle::kAuto;
     Toggle flash_attention = Toggle::kAuto;
     ggml_type cache_type_k = GGML_TYPE_F16;

@@ -4,7 +4,6 @@
 #include "engine/llama_handles.h"
 #include "engine/log.h"
 #include "engine/process_memory.h"
-#include "engine/virtual_gguf.h"
 
 #include "llama-ext.h"
 
@@ -64,15 +63,6 @@ uint32_t context_size(const LoadOptions & options, int64_t n_ctx_train) {
     return n_ctx_train > 0 ? static_cast<uint32_t>(std::min<int64_t>(kDefaultContext, n_ctx_train)) : kDefaultContext;
 }
 
-llama_model_params model_params(const LoadOptions & options) {
-    llama_model_params params = llama_model_default_params();
-    if (options.streaming) {
-        params.load_mode = LLAMA_LOAD_MODE_NONE;
-        params.lazy_mode = LLAMA_LAZY_MODE_OFF;
-    }
-    return params;
-}
-
 llama_context_params context_params(const LoadOptions & options, const llama_model & model) {
     llama_context_params params = llama_context_default_params();
     params.n_ctx = context_size(options, llama_model_n_ctx_train(&model));
@@ -95,26 +85,13 @@ llama_context_params context_params(const LoadOptions & options, const llama_mod
     return params;
 }
 
-Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, ExpertBufferType & type) {
+Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, llama_model & model,
+                               ExpertBufferType & experts_type) {
     MemoryPlan plan;
-    plan.process_bytes = process_resident_bytes();
-    Result<std::unique_ptr<VirtualGguf>> gguf = VirtualGguf::create(source);
-    if (!gguf.is_ok()) {
-        return gguf.status();
-    }
-    const llama_model_tensor_buft_override overrides[] = {{kExpertTensorPattern, type.handle()}, {nullptr, nullptr}};
-    llama_model_params params = model_params(options);
-    params.load_mode = LLAMA_LOAD_MODE_NONE;
-    params.tensor_buft_overrides = overrides;
-    params.no_alloc = true;
+    plan.n_ctx_train = llama_model_n_ctx_train(&model);
+    const llama_context_params context_options = context_params(options, model);
     ErrorCapture errors;
-    LlamaModel model(llama_model_load_from_file_ptr(gguf.value()->stream(), params));
-    if (model == nullptr) {
-        return Status(StatusCode::kFormat, source.path() + ": llama.cpp cannot load it: " + errors.first());
-    }
-    plan.n_ctx_train = llama_model_n_ctx_train(model.get());
-    const llama_context_params context_options = context_params(options, *model);
-    LlamaContext context(llama_init_from_model(model.get(), context_options));
+    LlamaContext context(llama_init_from_model(&model, context_options));
     if (context == nullptr) {
         return Status(StatusCode::kUnsupported, source.path() + ": llama.cpp cannot make a context of " +
                                                     std::to_string(context_options.n_ctx) +
@@ -122,14 +99,13 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
     }
     plan.n_ctx = static_cast<int32_t>(llama_n_ctx(context.get()));
     for (const auto & [buffer_type, bytes] : llama_get_memory_breakdown(context.get())) {
-        plan.hot_bytes += buffer_type == type.handle() ? 0 : bytes.model;
+        plan.hot_bytes += buffer_type == experts_type.handle() ? 0 : bytes.model;
         plan.kv_cache_bytes += bytes.context;
         plan.compute_bytes += bytes.compute;
     }
     // The buffer that logits are copied to is no part of the breakdown.
     plan.compute_bytes += static_cast<uint64_t>(context_options.n_outputs_max) *
-                          static_cast<uint64_t>(llama_vocab_n_tokens(llama_model_get_vocab(model.get()))) *
-                          sizeof(float);
+                          static_cast<uint64_t>(llama_vocab_n_tokens(llama_model_get_vocab(&model))) * sizeof(float);
     const ExpertIndex & experts = source.experts();
     if (!experts.empty()) {
         plan.compute_bytes +=
@@ -145,7 +121,7 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
         }
     }
     // The tokenizer's tables take several times their bytes in the file.
-    const llama_vocab * vocab = llama_model_get_vocab(model.get());
+    const llama_vocab * vocab = llama_model_get_vocab(&model);
     plan.reserve_bytes = kReserveBytes + static_cast<uint64_t>(llama_vocab_n_tokens(vocab)) * 512;
     return plan;
 }

@@ -32,15 +32,15 @@ struct MemoryPlan {
     uint64_t useful_bytes() const { return fixed_bytes() + useful_cache_bytes; }
 };
 
-llama_model_params model_params(const LoadOptions & options);
 // For a context of context_size() tokens over `model`.
 llama_context_params context_params(const LoadOptions & options, const llama_model & model);
 uint32_t context_size(const LoadOptions & options, int64_t n_ctx_train);
 int32_t thread_count(const LoadOptions & options);
 
-// Lets llama.cpp lay out model and context without allocating them, and adds up. Fails as loading would: a file that
-// llama.cpp refuses is refused here. `type`: where the expert tensors go.
-Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, ExpertBufferType & type);
+// Lets llama.cpp lay out a context over a model that is laid out itself (engine/model_layout.h), and adds up. Fails as
+// loading would. `experts_type`: where the expert tensors are. Leaves process_bytes at 0.
+Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, llama_model & model,
+                               ExpertBufferType & experts_type);
 
 // Bytes for the expert cache under options.memory_bytes (or what is available): at most all experts. kOutOfBudget,
 // naming the least that works. *ceiling_bytes: the figure in force.

@@ -2,7 +2,8 @@
 
 #include "backend/registration.h"
 #include "engine/log.h"
-#include "engine/virtual_gguf.h"
+#include "engine/model_layout.h"
+#include "engine/process_memory.h"
 #include "storage/reader_factory.h"
 #include "store/slot_sizes.h"
 
@@ -24,55 +25,68 @@ bool report_progress(float fraction, void * options) {
     return !progress || progress(fraction);
 }
 
-}  // namespace
+// What there is before any memory is spent.
+struct LaidOut {
+    std::unique_ptr<GgufSource> source;
+    LlamaModel model;
+    MemoryPlan plan;
+};
 
-Result<Model::Description> Model::describe(const std::string & path, const LoadOptions & options) {
+Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, ExpertBufferType & type) {
     initialize_llama();
+    const uint64_t process_bytes = process_resident_bytes();
     Result<std::unique_ptr<GgufSource>> source = GgufSource::open(path, options.direct_io != Toggle::kOff);
     if (!source.is_ok()) {
         return source.status();
     }
-    ExpertBufferType type;
-    Result<MemoryPlan> plan = plan_memory(*source.value(), options, type);
+    Result<LlamaModel> model = lay_out_model(*source.value(), type);
+    if (!model.is_ok()) {
+        return model.status();
+    }
+    Result<MemoryPlan> plan = plan_memory(*source.value(), options, *model.value(), type);
     if (!plan.is_ok()) {
         return plan.status();
     }
-    return Description{std::move(source).value(), plan.value()};
+    plan.value().process_bytes = process_bytes;
+    return LaidOut{std::move(source).value(), std::move(model).value(), plan.value()};
+}
+
+}  // namespace
+
+Result<Model::Description> Model::describe(const std::string & path, const LoadOptions & options) {
+    ExpertBufferType type;
+    Result<LaidOut> laid_out = lay_out(path, options, type);
+    if (!laid_out.is_ok()) {
+        return laid_out.status();
+    }
+    return Description{std::move(laid_out.value().source), laid_out.value().plan};
 }
 
 Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadOptions & options) {
     const auto start = std::chrono::steady_clock::now();
-    Result<Description> description = describe(path, options);
-    if (!description.is_ok()) {
-        return description.status();
-    }
     std::unique_ptr<Model> model(new Model());
+    Result<LaidOut> laid_out = lay_out(path, options, model->type_);
+    if (!laid_out.is_ok()) {
+        return laid_out.status();
+    }
     model->options_ = options;
-    model->source_ = std::move(description.value().source);
-    model->plan_ = description.value().plan;
+    model->source_ = std::move(laid_out.value().source);
+    model->model_ = std::move(laid_out.value().model);
+    model->plan_ = laid_out.value().plan;
     model->n_threads_ = thread_count(options);
     if (options.direct_io == Toggle::kOn && !model->source_->direct_io()) {
         return Status(StatusCode::kUnsupported,
                       path + ": direct I/O was asked for, but " + model->source_->direct_refusal());
     }
     ggml_threadpool_params threads = ggml_threadpool_params_default(model->n_threads_);
+    threads.paused = true;  // not polling for work while weights are loaded: the first graph wakes them
     model->threads_.reset(ggml_threadpool_new(&threads));
 
     Result<uint64_t> cache_bytes = expert_cache_bytes(model->plan_, options, path, &model->ceiling_bytes_);
     if (!cache_bytes.is_ok()) {
         return cache_bytes.status();
     }
-    Status status;
-    if (!options.streaming) {
-        status = model->load_by_llama();
-    } else {
-        if (!model->source_->experts().empty()) {
-            status = model->make_store(cache_bytes.value());
-        }
-        if (status.is_ok()) {
-            status = model->load_streamed();
-        }
-    }
+    Status status = options.streaming ? model->load_streamed(cache_bytes.value()) : model->load_by_llama();
     if (!status.is_ok()) {
         return status;
     }
@@ -80,13 +94,8 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     return model;
 }
 
-Status Model::make_store(uint64_t cache_bytes) {
+Status Model::make_store(uint64_t cache_bytes, std::unique_ptr<AsyncReader> reader) {
     const ExpertIndex & experts = source_->experts();
-    Result<ReaderChoice> reader = make_reader(options_.io, source_->files(), kReadLanes);
-    if (!reader.is_ok()) {
-        return reader.status();
-    }
-    io_reason_ = reader.value().reason;
     ExpertStoreOptions options;
     options.cache_bytes = cache_bytes;
     options.policy = make_eviction_policy(options_.eviction, policy_shape(experts));
@@ -98,7 +107,7 @@ Status Model::make_store(uint64_t cache_bytes) {
         return Status(StatusCode::kInvalidArgument,
                       "no eviction policy is called \"" + options_.eviction + "\"; there are " + names);
     }
-    options.reader = std::move(reader.value().reader);
+    options.reader = std::move(reader);
     options.n_staging = kStagingBuffers;
     layout_ = std::make_unique<ExpertLayout>(experts);
     Result<std::unique_ptr<ExpertStore>> store = ExpertStore::create(experts, *layout_, std::move(options));
@@ -110,31 +119,28 @@ Status Model::make_store(uint64_t cache_bytes) {
     return Status::ok();
 }
 
-Status Model::load_streamed() {
-    Result<std::unique_ptr<VirtualGguf>> gguf = VirtualGguf::create(*source_);
-    if (!gguf.is_ok()) {
-        return gguf.status();
+Status Model::load_streamed(uint64_t cache_bytes) {
+    Result<ReaderChoice> reader = make_reader(options_.io, source_->files(), kReadLanes);
+    if (!reader.is_ok()) {
+        return reader.status();
     }
-    const llama_model_tensor_buft_override overrides[] = {{kExpertTensorPattern, type_.handle()}, {nullptr, nullptr}};
-    llama_model_params params = model_params(options_);
-    params.tensor_buft_overrides = overrides;
-    params.progress_callback = report_progress;
-    params.progress_callback_user_data = &options_;
-    ErrorCapture errors;
-    model_.reset(llama_model_load_from_file_ptr(gguf.value()->stream(), params));
-    if (model_ == nullptr) {
-        if (!gguf.value()->status().is_ok()) {
-            return gguf.value()->status();
-        }
-        const std::string reason = errors.first();
-        return reason.empty() ? Status(StatusCode::kCancelled, source_->path() + ": loading was stopped")
-                              : Status(StatusCode::kFormat, source_->path() + ": llama.cpp cannot load it: " + reason);
+    Result<std::unique_ptr<HotWeights>> weights = HotWeights::allocate(*model_, options_.lock_memory);
+    if (!weights.is_ok()) {
+        return Status(weights.status().code(), source_->path() + ": " + weights.status().message());
     }
-    return Status::ok();
+    hot_weights_ = std::move(weights).value();
+    const Status status =
+        hot_weights_->read(*source_, *reader.value().reader, options_.progress, n_threads_, kStagingBuffers);
+    if (!status.is_ok() || source_->experts().empty()) {
+        return status;
+    }
+    io_reason_ = reader.value().reason;
+    return make_store(cache_bytes, std::move(reader.value().reader));
 }
 
 Status Model::load_by_llama() {
-    llama_model_params params = model_params(options_);
+    model_.reset();  // the one that has no memory
+    llama_model_params params = llama_model_default_params();
     params.progress_callback = report_progress;
     params.progress_callback_user_data = &options_;
     ErrorCapture errors;

@@ -5,6 +5,7 @@
 #include "backend/expert_layout.h"
 #include "base/status.h"
 #include "engine/gguf_source.h"
+#include "engine/hot_weights.h"
 #include "engine/llama_handles.h"
 #include "engine/load_options.h"
 #include "engine/memory_plan.h"
@@ -61,8 +62,8 @@ public:
 
 private:
     Model() = default;
-    Status make_store(uint64_t cache_bytes);
-    Status load_streamed();
+    Status make_store(uint64_t cache_bytes, std::unique_ptr<AsyncReader> reader);
+    Status load_streamed(uint64_t cache_bytes);
     Status load_by_llama();
 
     // In the order in which they depend on each other; destroyed in reverse.
@@ -78,6 +79,7 @@ private:
     std::unique_ptr<ExpertLayout> layout_;
     std::unique_ptr<ExpertStore> store_;
     mutable ExpertBufferType type_;
+    std::unique_ptr<HotWeights> hot_weights_;
     LlamaModel model_;
 };
 

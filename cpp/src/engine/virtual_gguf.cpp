@@ -1,7 +1,5 @@
 #include "engine/virtual_gguf.h"
 
-#include "storage/direct_read.h"
-
 #include "gguf.h"
 
 #include <algorithm>
@@ -10,14 +8,6 @@
 #include <utility>
 
 namespace edgemoe {
-
-namespace {
-
-// Tensors lie at multiples of the C library's buffer: it rounds a seek down to one, and must not land in another
-// tensor.
-constexpr uint32_t kBufferBytes = 1 << 20;
-
-}  // namespace
 
 // The C library's view of the stream: fopencookie on glibc and musl, funopen on Android and macOS.
 struct StreamFunctions {
@@ -52,10 +42,8 @@ struct StreamFunctions {
 
 Result<std::unique_ptr<VirtualGguf>> VirtualGguf::create(const GgufSource & source) {
     std::unique_ptr<VirtualGguf> gguf(new VirtualGguf(source));
-    Status status = gguf->build_header();
-    if (status.is_ok()) {
-        status = gguf->open_stream();
-    }
+    gguf->build_header();
+    const Status status = gguf->open_stream();
     if (!status.is_ok()) {
         return status;
     }
@@ -75,38 +63,26 @@ struct GgufDeleter {
 };
 using Gguf = std::unique_ptr<gguf_context, GgufDeleter>;
 
-std::vector<uint8_t> metadata_of(const gguf_context * gguf) {
-    std::vector<uint8_t> bytes(gguf_get_meta_size(gguf));
-    gguf_get_meta_data(gguf, bytes.data());
-    return bytes;
-}
-
 }  // namespace
 
-Status VirtualGguf::build_header() {
-    Gguf keys(gguf_init_empty());
-    gguf_set_kv(keys.get(), source_.metadata());
+void VirtualGguf::build_header() {
+    Gguf gguf(gguf_init_empty());
+    gguf_set_kv(gguf.get(), source_.metadata());
     for (const char * key : {"split.no", "split.count", "split.tensors.count"}) {
-        gguf_remove_key(keys.get(), key);  // the splits are one stream here
+        gguf_remove_key(gguf.get(), key);  // the splits are one stream here
     }
-    gguf_set_val_u32(keys.get(), "general.alignment", kBufferBytes);
-    // A context takes its alignment from what it was parsed from, not from a key that is set later.
-    const std::vector<uint8_t> parsed = metadata_of(keys.get());
-    Gguf gguf(gguf_init_from_buffer(parsed.data(), parsed.size(), {/*no_alloc=*/true, nullptr}));
-    if (gguf == nullptr) {
-        return Status(StatusCode::kFormat, source_.path() + ": its metadata cannot be copied");
-    }
+    // This context places tensors at the default alignment, whatever the files do.
+    gguf_remove_key(gguf.get(), "general.alignment");
     for (size_t i = 0; i < source_.tensors().size(); i++) {
         gguf_add_tensor(gguf.get(), source_.shape(i));
     }
-    header_ = metadata_of(gguf.get());
+    header_.resize(gguf_get_meta_size(gguf.get()));
+    gguf_get_meta_data(gguf.get(), header_.data());
     size_bytes_ = header_.size();
     for (size_t i = 0; i < source_.tensors().size(); i++) {
-        const uint64_t offset = header_.size() + gguf_get_tensor_offset(gguf.get(), static_cast<int64_t>(i));
-        extents_.push_back({offset, i});
-        size_bytes_ = std::max(size_bytes_, offset + source_.tensors()[i].bytes);
+        const uint64_t offset = gguf_get_tensor_offset(gguf.get(), static_cast<int64_t>(i));
+        size_bytes_ = std::max(size_bytes_, header_.size() + offset + source_.tensors()[i].bytes);
     }
-    return Status::ok();
 }
 
 Status VirtualGguf::open_stream() {
@@ -114,15 +90,7 @@ Status VirtualGguf::open_stream() {
     if (stream_ == nullptr) {
         return Status(StatusCode::kInternal, source_.path() + ": cannot open a stream: " + std::strerror(errno));
     }
-    buffer_.resize(kBufferBytes);
-    std::setvbuf(stream_, buffer_.data(), _IOFBF, buffer_.size());
     return Status::ok();
-}
-
-size_t VirtualGguf::extent_at(uint64_t position) const {
-    const auto next = std::upper_bound(extents_.begin(), extents_.end(), position,
-                                       [](uint64_t at, const Extent & extent) { return at < extent.offset; });
-    return static_cast<size_t>(next - extents_.begin()) - 1;
 }
 
 int64_t VirtualGguf::seek(int64_t offset, int whence) {
@@ -132,10 +100,6 @@ int64_t VirtualGguf::seek(int64_t offset, int whence) {
         return -1;
     }
     position_ = static_cast<uint64_t>(base + offset);
-    if (position_ >= header_.size() && position_ < size_bytes_ &&
-        source_.tensors()[extents_[extent_at(position_)].tensor].expert) {
-        position_ = size_bytes_;
-    }
     return static_cast<int64_t>(position_);
 }
 
@@ -143,30 +107,12 @@ int64_t VirtualGguf::read(char * buffer, size_t size) {
     if (position_ >= size_bytes_) {
         return 0;
     }
-    if (position_ < header_.size()) {
-        const size_t n = std::min<size_t>(size, header_.size() - position_);
-        std::memcpy(buffer, header_.data() + position_, n);
-        position_ += n;
-        return static_cast<int64_t>(n);
-    }
-    const size_t at = extent_at(position_);
-    const Extent & extent = extents_[at];
-    const GgufSource::Tensor & tensor = source_.tensors()[extent.tensor];
-    const uint64_t within = position_ - extent.offset;
-    if (within >= tensor.bytes) {  // padding between tensors
-        const size_t n = std::min<size_t>(
-            size, static_cast<size_t>((at + 1 == extents_.size() ? size_bytes_ : extents_[at + 1].offset) - position_));
-        std::memset(buffer, 0, n);
-        position_ += n;
-        return static_cast<int64_t>(n);
-    }
-    const size_t n = std::min<size_t>(size, static_cast<size_t>(tensor.bytes - within));
-    const Status status = read_past_page_cache(*source_.files()[tensor.file], tensor.offset + within, n, buffer);
-    if (!status.is_ok()) {
-        status_ = Status(status.code(), status.message() + " (tensor " + tensor.name + ")");
+    if (position_ >= header_.size()) {
         errno = EIO;
         return -1;
     }
+    const size_t n = std::min<size_t>(size, header_.size() - position_);
+    std::memcpy(buffer, header_.data() + position_, n);
     position_ += n;
     return static_cast<int64_t>(n);
 }

@@ -51,6 +51,11 @@ Result<AlignedMemory> AlignedMemory::allocate(size_t bytes, Access access) {
     if (data == MAP_FAILED) {
         return refusal(std::generic_category().message(errno));
     }
+#ifdef MADV_HUGEPAGE
+    if (!reserved) {
+        (void)::madvise(data, mapped_bytes, MADV_HUGEPAGE);  // a hint; small pages do as well
+    }
+#endif
     memory.data_ = static_cast<std::byte *>(data);
     memory.size_bytes_ = mapped_bytes;
     return memory;

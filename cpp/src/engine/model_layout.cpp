@@ -1,0 +1,27 @@
+#include "engine/model_layout.h"
+
+#include "engine/log.h"
+#include "engine/virtual_gguf.h"
+
+namespace edgemoe {
+
+Result<LlamaModel> lay_out_model(const GgufSource & source, ExpertBufferType & experts) {
+    Result<std::unique_ptr<VirtualGguf>> gguf = VirtualGguf::create(source);
+    if (!gguf.is_ok()) {
+        return gguf.status();
+    }
+    const llama_model_tensor_buft_override overrides[] = {{kExpertTensorPattern, experts.handle()}, {nullptr, nullptr}};
+    llama_model_params params = llama_model_default_params();
+    params.load_mode = LLAMA_LOAD_MODE_NONE;  // so that weights may be interleaved for the CPU
+    params.lazy_mode = LLAMA_LAZY_MODE_OFF;
+    params.tensor_buft_overrides = overrides;
+    params.no_alloc = true;
+    ErrorCapture errors;
+    LlamaModel model(llama_model_load_from_file_ptr(gguf.value()->stream(), params));
+    if (model == nullptr) {
+        return Status(StatusCode::kFormat, source.path() + ": llama.cpp cannot load it: " + errors.first());
+    }
+    return model;
+}
+
+}  // namespace edgemoe

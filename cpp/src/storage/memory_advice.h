@@ -1,0 +1,18 @@
+// What the kernel is told about stretches of the process's anonymous memory.
+#pragma once
+
+#include "base/status.h"
+
+#include <cstddef>
+
+namespace edgemoe {
+
+// Asks for huge pages inside [start, start + bytes): fewer page faults while it is filled, fewer TLB misses afterwards.
+// Best effort. To be called before the memory is touched.
+void prefer_huge_pages(void * start, size_t bytes);
+
+// Keeps the pages of [start, start + bytes) from being swapped out, each from when it is first touched. Unmapping
+// undoes it. kOutOfBudget when the kernel refuses; the message names the limit (RLIMIT_MEMLOCK) and what to do.
+Status lock_in_memory(void * start, size_t bytes);
+
+}  // namespace edgemoe
