@@ -15,8 +15,7 @@ namespace edgemoe {
 
 namespace {
 
-constexpr size_t kMetadataBytes = 16 * 1024;  // a graph of one node
-constexpr size_t kFewInputs = 4;              // fewer are multiplied one by one
+constexpr size_t kFewInputs = 4;  // fewer are multiplied one by one
 
 // Which slot of which token an expert was chosen for.
 struct Routed {
@@ -194,14 +193,14 @@ struct ExpertMatmul::Job {
     }
 };
 
-ExpertMatmul::ExpertMatmul() : dispatch_memory_(kMetadataBytes) {}
+ExpertMatmul::ExpertMatmul() = default;
 ExpertMatmul::~ExpertMatmul() = default;
 
 // Called by ggml, through which no exception may pass.
-void ExpertMatmul::run(ggml_tensor *, int ith, int, void * data) {
+void ExpertMatmul::run(void * data, int thread) {
     Job & job = *static_cast<Job *>(data);
     try {
-        job.work(*(*job.workers)[static_cast<size_t>(ith)]);
+        job.work(*(*job.workers)[static_cast<size_t>(thread)]);
     } catch (const std::bad_alloc &) {
         job.out_of_memory.store(true);
     }
@@ -281,18 +280,7 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
         workers_.push_back(std::make_unique<Worker>());
     }
 
-    // A graph of one custom node runs the job on every thread of the pool that the llama.cpp context computes with.
-    ggml_context * context = ggml_init({dispatch_memory_.size(), dispatch_memory_.data(), true});
-    ggml_tensor * node = ggml_custom_4d(context, GGML_TYPE_I8, 1, 1, 1, 1, nullptr, 0, run, GGML_N_TASKS_MAX, &job);
-    int8_t nothing = 0;
-    node->data = &nothing;
-    ggml_cgraph * graph = ggml_new_graph_custom(context, 1, false);
-    ggml_build_forward_expand(graph, node);
-    ggml_cplan plan = ggml_graph_plan(graph, n_threads, type.threads());
-    std::vector<uint8_t> work(plan.work_size);
-    plan.work_data = work.data();
-    ggml_graph_compute(graph, &plan);
-    ggml_free(context);
+    parallel_.run(type.threads(), n_threads, run, &job);
 
     store.add_stall(static_cast<double>(job.stall_ns.load()) * 1e-9, n_threads);
     if (job.out_of_memory.load()) {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "backend/expert_buffer_type.h"
+#include "backend/parallel_run.h"
 #include "base/status.h"
 
-#include "ggml-cpu.h"
 #include "ggml.h"
 
 #include <memory>
@@ -32,10 +32,10 @@ public:
 private:
     struct Worker;
     struct Job;
-    static void run(ggml_tensor * dst, int ith, int nth, void * job);
+    static void run(void * job, int thread);
 
     std::vector<std::unique_ptr<Worker>> workers_;  // by thread
-    std::vector<uint8_t> dispatch_memory_;
+    ParallelRun parallel_;
 };
 
 }  // namespace edgemoe

@@ -1,10 +1,15 @@
-// Computes the part of a graph that llama.cpp's scheduler gave us: MUL_MAT_ID nodes over streamed experts.
+// Computes the part of a graph that llama.cpp's scheduler gave us: MUL_MAT_ID nodes over streamed experts, and MUL_MAT
+// nodes over hot weights with few inputs.
 #pragma once
 
 #include "backend/expert_matmul.h"
+#include "backend/hot_matmul.h"
+#include "base/status.h"
 
 #include "ggml-backend.h"
 #include "ggml.h"
+
+#include <vector>
 
 namespace edgemoe {
 
@@ -17,8 +22,11 @@ public:
     ggml_status compute(ggml_cgraph * graph);
 
 private:
+    Status compute_group(const std::vector<ggml_tensor *> & group);
+
     int n_threads_ = 1;
-    ExpertMatmul matmul_;
+    ExpertMatmul expert_matmul_;
+    HotMatmul hot_matmul_;
 };
 
 }  // namespace edgemoe

@@ -124,7 +124,7 @@ Status Model::load_streamed(uint64_t cache_bytes) {
     if (!reader.is_ok()) {
         return reader.status();
     }
-    Result<std::unique_ptr<HotWeights>> weights = HotWeights::allocate(*model_, options_.lock_memory);
+    Result<std::unique_ptr<HotWeights>> weights = HotWeights::allocate(*model_, threads_.get(), options_.lock_memory);
     if (!weights.is_ok()) {
         return Status(weights.status().code(), source_->path() + ": " + weights.status().message());
     }
