@@ -2,9 +2,7 @@
 // struct, because ggml inserts slots in the middle between versions.
 #include "backend/registration.h"
 
-#include "backend/expert_buffer_type.h"
 #include "backend/graph_compute.h"
-#include "backend/hot_matmul.h"
 
 #include "ggml-backend-impl.h"
 #include "ggml.h"
@@ -83,9 +81,7 @@ ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t) {
 }
 
 bool device_supports_op(ggml_backend_dev_t, const ggml_tensor * op) {
-    const bool experts = op->op == GGML_OP_MUL_MAT_ID && expert_buffer_type_of(op->src[0]) != nullptr &&
-                         op->src[1]->type == GGML_TYPE_F32;
-    return experts || HotMatmul::takes(op);
+    return GraphComputer::takes(op);
 }
 
 // Host memory, and the CPU's interleaving types, whose weights hot_matmul multiplies with ggml's own kernels.
