@@ -1,54 +1,15 @@
-# llama.cpp: found in EDGEMOE_LLAMA_CPP_DIR, or fetched once, by version and hash, into a cache folder named by the hash.
+# llama.cpp: found in EDGEMOE_LLAMA_CPP_DIR, or fetched once, by version and hash (fetch.cmake).
 # Defines the targets llama and ggml (static, position independent, hidden) and EDGEMOE_LLAMA_CPP_SOURCE.
 
 set(EDGEMOE_LLAMA_CPP_DIR "" CACHE PATH "Local llama.cpp source tree to use instead of the pinned one")
 
-function(edgemoe_fetch_llama_cpp out_dir)
-    set(pin_file ${CMAKE_CURRENT_SOURCE_DIR}/third_party/llama-cpp.txt)
-    file(STRINGS ${pin_file} pin REGEX "^llama-cpp-python==")
-    string(REGEX MATCH "==([0-9.]+) --hash=sha256:([0-9a-f]+)" _ "${pin}")
-    set(version ${CMAKE_MATCH_1})
-    string(SUBSTRING "${CMAKE_MATCH_2}" 0 16 hash)
-    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${pin_file})
-
-    if(DEFINED ENV{XDG_CACHE_HOME})
-        set(cache $ENV{XDG_CACHE_HOME}/edgemoe)
-    elseif(DEFINED ENV{HOME})
-        set(cache $ENV{HOME}/.cache/edgemoe)
-    else()
-        set(cache ${CMAKE_BINARY_DIR}/_cache)
-    endif()
-    set(tree ${cache}/llama-cpp-python-${version}-${hash})
-    set(source ${tree}/llama_cpp_python-${version}/vendor/llama.cpp)
-
-    file(MAKE_DIRECTORY ${cache})
-    file(LOCK ${cache} DIRECTORY GUARD FUNCTION TIMEOUT 600)
-    if(NOT EXISTS ${tree}/complete)
-        find_package(Python COMPONENTS Interpreter REQUIRED)
-        message(STATUS "Fetching llama.cpp (llama-cpp-python ${version}, 76 MB) into ${tree}")
-        file(REMOVE_RECURSE ${tree})
-        file(MAKE_DIRECTORY ${tree})
-        execute_process(
-            COMMAND ${Python_EXECUTABLE} -m pip download --quiet --disable-pip-version-check --no-deps --no-build-isolation
-                    --no-binary llama-cpp-python --require-hashes -r ${pin_file} -d ${tree}
-            RESULT_VARIABLE result ERROR_VARIABLE error)
-        if(NOT result EQUAL 0)
-            file(REMOVE_RECURSE ${tree})
-            message(FATAL_ERROR "Cannot fetch llama.cpp (pip, scikit-build-core and a package index are needed): ${error}\n"
-                    "Without a network, give a source tree: -DEDGEMOE_LLAMA_CPP_DIR=<folder>")
-        endif()
-        file(GLOB archive ${tree}/*.tar.gz)
-        file(ARCHIVE_EXTRACT INPUT ${archive} DESTINATION ${tree})
-        file(REMOVE ${archive})
-        file(TOUCH ${tree}/complete)
-    endif()
-    set(${out_dir} ${source} PARENT_SCOPE)
-endfunction()
-
 if(EDGEMOE_LLAMA_CPP_DIR)
     set(EDGEMOE_LLAMA_CPP_SOURCE ${EDGEMOE_LLAMA_CPP_DIR})
 else()
-    edgemoe_fetch_llama_cpp(EDGEMOE_LLAMA_CPP_SOURCE)
+    # Without build isolation, pip needs scikit-build-core to read the archive's metadata.
+    edgemoe_fetch(llama_cpp_tree llama-cpp-python ${CMAKE_CURRENT_SOURCE_DIR}/third_party/llama-cpp.txt
+                  --no-build-isolation --no-binary llama-cpp-python)
+    file(GLOB EDGEMOE_LLAMA_CPP_SOURCE ${llama_cpp_tree}/*/vendor/llama.cpp)
 endif()
 if(NOT EXISTS ${EDGEMOE_LLAMA_CPP_SOURCE}/include/llama.h)
     message(FATAL_ERROR "${EDGEMOE_LLAMA_CPP_SOURCE} is not a llama.cpp source tree (include/llama.h is missing)")

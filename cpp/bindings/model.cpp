@@ -95,7 +95,14 @@ py::dict inspect(const std::string & path, const LoadParams & params) {
         const py::gil_scoped_release released;
         description.emplace(path, own.borrow());
     }
-    return to_dict(description->info());
+    py::dict record = to_dict(description->info());
+    record["expert_types"] = to_list(description->types());
+    py::dict packed;
+    for (const auto & [name, value] : description->packed()) {
+        packed[to_str(name)] = to_str(value);
+    }
+    record["packed"] = packed;
+    return record;
 }
 
 py::dict info(const Model & self) {

@@ -14,5 +14,9 @@ PYBIND11_MODULE(_core, module) {
     register_generation(module);
     register_model(module);
     register_planning(module);
+    register_evaluate(module);
+    register_profile(module);
+    register_pack(module);
+    register_packed(module);
     module.def("version", [] { return edgemoe_version(); });
 }

@@ -37,4 +37,22 @@ struct GenerateParams {
     std::vector<std::string> stop;
 };
 
+struct EvaluateParams {
+    edgemoe_evaluate_params values = client::default_evaluate_params();
+    LoadParams load;
+    std::optional<std::string> against;  // a path
+};
+
+struct ProfileParams {
+    edgemoe_profile_params values = client::default_profile_params();
+    LoadParams load;
+    std::optional<std::string> activations;  // a path
+};
+
+struct PackParams {
+    edgemoe_pack_params values = client::default_pack_params();
+    LoadParams load;
+    std::optional<std::string> types;
+};
+
 }  // namespace edgemoe::bindings

@@ -59,6 +59,20 @@ py::dict to_dict(const edgemoe_model_info & info) {
     return record;
 }
 
+py::list to_list(const std::vector<edgemoe_type_use> & uses) {
+    py::list records;
+    for (const edgemoe_type_use & use : uses) {
+        py::dict record;
+        record["layer"] = use.layer;
+        record["projection"] = to_str(use.projection);
+        record["type"] = to_str(use.type);
+        record["n_experts"] = use.n_experts;
+        record["bytes"] = use.bytes;
+        records.append(record);
+    }
+    return records;
+}
+
 py::dict to_dict(const edgemoe_stats & stats) {
     py::dict record;
     record["prompt_tokens"] = stats.prompt_tokens;

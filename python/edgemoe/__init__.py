@@ -13,10 +13,26 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgemoe.errors import Cancelled, EdgemoeError, EdgemoeIOError, ModelFormatError, OutOfBudgetError
+    from edgemoe.evaluation import evaluate
     from edgemoe.log import set_log
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
+    from edgemoe.packed import repack, unpack
+    from edgemoe.packing import pack
     from edgemoe.planning import plan, replay
-    from edgemoe.records import Forecast, ModelInfo, Replay, ReplayRow, Stats
+    from edgemoe.profiling import Profile, open_profile, profile
+    from edgemoe.records import (
+        Evaluation,
+        FileInfo,
+        Forecast,
+        LayerProfile,
+        ModelInfo,
+        PackReport,
+        ProfileInfo,
+        Replay,
+        ReplayRow,
+        Stats,
+        TypeUse,
+    )
 
     __version__: str
 
@@ -24,31 +40,60 @@ __all__ = [
     "Cancelled",
     "EdgemoeError",
     "EdgemoeIOError",
+    "Evaluation",
+    "FileInfo",
     "Forecast",
+    "LayerProfile",
     "Model",
     "ModelFormatError",
     "ModelInfo",
     "OutOfBudgetError",
+    "PackReport",
+    "Profile",
+    "ProfileInfo",
     "Replay",
     "ReplayRow",
     "Stats",
     "TextStream",
+    "TypeUse",
     "__version__",
     "default_model_path",
+    "evaluate",
     "inspect",
     "load",
+    "open_profile",
+    "pack",
     "plan",
+    "profile",
+    "repack",
     "replay",
     "set_log",
+    "unpack",
 ]
 
 # Imported when first used: `import edgemoe` costs next to nothing.
 _HOMES = {
     "errors": ("Cancelled", "EdgemoeError", "EdgemoeIOError", "ModelFormatError", "OutOfBudgetError"),
+    "evaluation": ("evaluate",),
     "log": ("set_log",),
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
+    "packed": ("repack", "unpack"),
+    "packing": ("pack",),
     "planning": ("plan", "replay"),
-    "records": ("Forecast", "ModelInfo", "Replay", "ReplayRow", "Stats"),
+    "profiling": ("Profile", "open_profile", "profile"),
+    "records": (
+        "Evaluation",
+        "FileInfo",
+        "Forecast",
+        "LayerProfile",
+        "ModelInfo",
+        "PackReport",
+        "ProfileInfo",
+        "Replay",
+        "ReplayRow",
+        "Stats",
+        "TypeUse",
+    ),
 }
 
 

@@ -67,6 +67,57 @@ class Model:
     def stop_recording(self) -> None: ...
     def cancel(self) -> None: ...
 
+class EvaluateParams:
+    load: LoadParams
+    against: bytes | None
+    n_ctx: int
+    n_tokens: int
+    def __init__(self) -> None: ...
+
+JobProgress = Callable[[str, float, float | None], object]
+
+def evaluate(
+    path: bytes, text: bytes, params: EvaluateParams, progress: JobProgress | None = None
+) -> dict[str, Any]: ...
+
+class ProfileParams:
+    load: LoadParams
+    activations: bytes | None
+    n_ctx: int
+    n_tokens: int
+    keep_activations: bool
+    sensitivity: bool
+    def __init__(self) -> None: ...
+
+class Profile:
+    def __init__(self, path: bytes) -> None: ...
+    @staticmethod
+    def run(
+        path: bytes, text: bytes, output: bytes, params: ProfileParams, progress: JobProgress | None = None
+    ) -> Profile: ...
+    def info(self) -> dict[str, Any]: ...
+    def layer(self, index: int) -> dict[str, Any]: ...
+
+class PackParams:
+    load: LoadParams
+    max_kl: float
+    size_bytes: int
+    bits: float
+    objective: str
+    prefer_speed: bool
+    types: bytes | None
+    error_feedback: bool
+    measured_sensitivity: bool
+    dry_run: bool
+    def __init__(self) -> None: ...
+
+def pack(
+    path: bytes, profile: bytes, output: bytes, params: PackParams, progress: JobProgress | None = None
+) -> str: ...
+def repack(path: bytes, output: bytes, progress: JobProgress | None = None) -> None: ...
+def unpack(
+    path: bytes, output: bytes, type: str | None, n_threads: int, progress: JobProgress | None = None
+) -> None: ...
 def inspect(path: bytes, params: LoadParams) -> dict[str, Any]: ...
 def plan(path: bytes, params: LoadParams, probe_seconds: float | None) -> dict[str, Any]: ...
 def replay(

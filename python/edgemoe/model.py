@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from edgemoe import _core
 from edgemoe.memory import format_size
 from edgemoe.options import generate_params, load_params
-from edgemoe.records import ModelInfo, Stats
+from edgemoe.records import FileInfo, ModelInfo, Stats, TypeUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,11 +34,13 @@ def default_model_path() -> Path:
     return Path(__file__).parent / "models" / "edgemoe-tiny.gguf"
 
 
-def _encode_path(path: StrPath | None) -> bytes:
+def encode_path(path: StrPath | None) -> bytes:
+    """As the engine takes it; None is the model that comes with the package."""
     return os.fsencode(default_model_path() if path is None else path)
 
 
-def _encode_text(text: str | bytes) -> bytes:
+def encode_text(text: str | bytes) -> bytes:
+    """As the engine takes it: UTF-8, which it checks."""
     return text if isinstance(text, bytes) else text.encode()
 
 
@@ -69,7 +71,7 @@ def load(
     n_threads: compute threads. n_sequences: independent sequences that decode() may be given.
     streaming: "off" loads everything into memory, in llama.cpp's own way.
     direct_io: read around the page cache; None: where the file system grants it.
-    io: I/O engine ("io_uring", "threads").
+    io: I/O engine ("auto", "uring", "threads", "mmap").
     eviction: policy that chooses which expert leaves the cache.
     cache_type_k, cache_type_v: ggml types of the KV cache ("f16", "q8_0").
     progress: called with the fraction that is loaded, on the calling thread; returning False stops (Cancelled).
@@ -95,7 +97,7 @@ def load(
         cache_type_k=cache_type_k,
         cache_type_v=cache_type_v,
     )
-    return Model(_core.Model(_encode_path(path), params, progress))
+    return Model(_core.Model(encode_path(path), params, progress))
 
 
 def inspect(
@@ -107,7 +109,7 @@ def inspect(
     flash_attention: bool | None = None,
     cache_type_k: str | None = None,
     cache_type_v: str | None = None,
-) -> ModelInfo:
+) -> FileInfo:
     """What a model's headers say, without loading it; the memory figures are for the options given.
 
     >>> edgemoe.inspect().architecture
@@ -123,7 +125,9 @@ def inspect(
         cache_type_k=cache_type_k,
         cache_type_v=cache_type_v,
     )
-    return ModelInfo(**_core.inspect(_encode_path(path), params))
+    record = _core.inspect(encode_path(path), params)
+    uses = tuple(TypeUse(**use) for use in record.pop("expert_types"))
+    return FileInfo(**record, expert_types=uses)
 
 
 class TextStream:
@@ -245,7 +249,7 @@ class Model:
             parse_special=parse_special,
             context_shift=context_shift,
         )
-        pieces = TextStream(self, self._core.generate(_encode_text(prompt), params))
+        pieces = TextStream(self, self._core.generate(encode_text(prompt), params))
         return pieces if stream else "".join(pieces)
 
     def apply_chat_template(self, messages: Sequence[Mapping[str, str]], *, add_assistant: bool = True) -> str:
@@ -263,7 +267,7 @@ class Model:
         >>> model.detokenize(model.tokenize("import os"))
         'import os'
         """
-        return self._core.tokenize(_encode_text(text), add_special, parse_special)
+        return self._core.tokenize(encode_text(text), add_special, parse_special)
 
     def detokenize(self, ids: TokenIds, *, special: bool = False) -> str:
         """The text of tokens; with `special`, names of special tokens too. Cut characters become U+FFFD."""

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
         context_shift: bool | None
 
 
-Params = TypeVar("Params", _core.LoadParams, _core.GenerateParams)
+Params = TypeVar(
+    "Params", _core.LoadParams, _core.GenerateParams, _core.EvaluateParams, _core.ProfileParams, _core.PackParams
+)
 
 
 def fill(params: Params, **options: object) -> Params:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Record(Mapping[str, Any]):
@@ -68,6 +72,29 @@ class ModelInfo(Record):
     """The ceiling in force; 0 if only the cache's size was given."""
     types: str
     """Which ggml types the weights have, for people."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TypeUse(Record):
+    """The matrices of one layer's experts and projection that have the same type."""
+
+    layer: int
+    projection: str
+    """"gate", "up", "gate_up" or "down"."""
+    type: str
+    """ggml's name: "q4_K"."""
+    n_experts: int
+    bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class FileInfo(ModelInfo):
+    """What inspect() knows of a file beside what a loaded model says."""
+
+    expert_types: tuple[TypeUse, ...]
+    """The experts' types, by layer, projection and type."""
+    packed: Mapping[str, str]
+    """What a packed file says about how it was packed and what was measured on it; empty for other files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,3 +218,108 @@ class Replay(Record):
     """Of all experts."""
     rows: tuple[ReplayRow, ...]
     """By cache size, by policy, the bound last."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation(Record):
+    """How good a model is on a text; natural logarithms. What compares with a base model is None without one."""
+
+    tokens: int
+    """Tokens that were scored: those of the second half of each window."""
+    perplexity: float
+    perplexity_error: float
+    """Standard error."""
+    base_perplexity: float | None = None
+    kl_divergence: float | None = None
+    """Mean of KL(base || model)."""
+    kl_divergence_error: float | None = None
+    """Standard error."""
+    argmax_agreement: float | None = None
+    """Share of tokens where both models have the same likeliest token."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ProfileInfo(Record):
+    """What a profile is of."""
+
+    architecture: str
+    name: str
+    n_tokens: int
+    """Tokens of the text, in whole windows."""
+    n_ctx: int
+    """The window, in tokens."""
+    n_layers: int
+    """Layers that have routed experts."""
+    n_experts: int
+    """Experts per layer."""
+    n_experts_used: int
+    few_tokens: int
+    """An expert that fewer tokens were routed to is hardly reached."""
+    n_hardly_reached: int
+    has_sensitivity: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LayerProfile(Record):
+    """What the experts of one layer did and saw. The arrays cannot be written to."""
+
+    layer: int
+    """The N of blk.N."""
+    evaluated: bool
+    """False: the model's graph does not use this layer's experts."""
+    counts: npt.NDArray[np.uint32]
+    """[n_experts]: tokens routed to each."""
+    mass: npt.NDArray[np.float64]
+    """[n_experts]: sum of the router's weights."""
+    ids: npt.NDArray[np.int16]
+    """[n_tokens, n_experts_used]: experts of each token, in the router's order; -1: none."""
+    weights: npt.NDArray[np.float32]
+    """[n_tokens, n_experts_used]: the router's weights."""
+    input_moments: npt.NDArray[np.float32] | None
+    """[n_experts, columns]: sum over the expert's tokens of router weight squared times the input of gate and up
+    squared."""
+    down_moments: npt.NDArray[np.float32] | None
+    """The same of down's input; None where the model's activation is not understood."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PackReport(Record):
+    """What edgemoe.pack did, or would do. What was measured is None in a dry run."""
+
+    bits: float
+    """Per expert weight."""
+    file_bytes: int
+    expert_bytes: int
+    read_bytes_per_token: float
+    """Of the experts that a token uses, without a cache."""
+    kernel_ms_per_token: float
+    """Their products, on one thread of this machine."""
+    expected_kl_divergence: float
+    gap: float
+    """The allocation is at most this share above the best possible one."""
+    attempts: int
+    """How often it was packed and measured until the tolerance held."""
+    matrices: int
+    """Expert matrices that were rounded."""
+    feedback_matrices: int
+    """Of these, by error feedback: the others fared worse with it on text that was not fitted."""
+    resumed_matrices: int
+    """Of these, by a run that was interrupted."""
+    rounding_seconds: float
+    expert_seconds: float
+    """Time of one thread to round an expert."""
+    curve: list[dict[str, Any]]
+    """Expected figures of other sizes: bits, kl_divergence, file_bytes, read_bytes_per_token."""
+    types: list[dict[str, Any]]
+    """The ladder: type, bits, ns_per_weight."""
+    layers: list[dict[str, Any]]
+    """By layer: {"layer": 0, "types": {"gate": {"iq3_s": 12, ...}, ...}}: how many experts have which type."""
+    warnings: list[str]
+    kl_divergence: float | None = None
+    """From the model before packing, on the part of the calibration text that was held back."""
+    kl_divergence_error: float | None = None
+    """Standard error."""
+    argmax_agreement: float | None = None
+    perplexity: float | None = None
+    tokens: int | None = None
+    """That were scored."""

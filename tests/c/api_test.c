@@ -303,6 +303,64 @@ static void structs_that_were_not_initialized_are_refused(const char * path, edg
     CHECK(edgemoe_stats_get(model, &stats, &error) == EDGEMOE_INVALID_ARGUMENT);
 }
 
+/* ---- packed files ---- */
+
+static bool stop_job(const char * step, double fraction, double seconds_left, void * user_data) {
+    CHECK(strlen(step) > 0 && fraction >= 0 && fraction <= 1);
+    (void)seconds_left;
+    (*(int *)user_data)++;
+    return false;
+}
+
+static void a_packed_file_describes_itself_and_generates_the_same(const char * path, edgemoe_model * model) {
+    char folder[] = "/tmp/edgemoe-c-XXXXXX";
+    char packed[64];
+    char stock[64];
+    edgemoe_error error;
+    CHECK(mkdtemp(folder) != NULL);
+    snprintf(packed, sizeof packed, "%s/packed.gguf", folder);
+    snprintf(stock, sizeof stock, "%s/stock.gguf", folder);
+    CHECK_OK(edgemoe_repack(path, packed, NULL, NULL, &error));
+
+    edgemoe_model_info info;
+    edgemoe_description * description = NULL;
+    const edgemoe_type_use * uses = NULL;
+    const edgemoe_packed_entry * entries = NULL;
+    size_t n_uses = 0;
+    size_t n_entries = 0;
+    uint64_t bytes = 0;
+    edgemoe_model_info_init(&info);
+    CHECK_OK(edgemoe_inspect(packed, NULL, &info, &description, &error));
+    CHECK_OK(edgemoe_description_types(description, &uses, &n_uses, &error));
+    CHECK_OK(edgemoe_description_packed(description, &entries, &n_entries, &error));
+    for (size_t i = 0; i < n_uses; i++) {
+        CHECK(uses[i].n_experts > 0 && strlen(uses[i].projection) > 0 && strlen(uses[i].type) > 0);
+        bytes += uses[i].bytes;
+    }
+    CHECK(bytes == info.expert_bytes);
+    CHECK(n_entries > 0 && strcmp(entries[0].name, "version") == 0 && strcmp(entries[0].value, "1") == 0);
+    edgemoe_description_free(description);
+
+    edgemoe_model * same = load(packed, 2);
+    const struct text expected = generate(model, PROMPT);
+    const struct text found = generate(same, PROMPT);
+    CHECK(same_text(&found, &expected));
+    edgemoe_free(same);
+
+    int n_calls = 0;
+    edgemoe_unpack_params params;
+    edgemoe_unpack_params_init(&params);
+    params.progress = stop_job;
+    params.progress_user_data = &n_calls;
+    CHECK(edgemoe_unpack(packed, stock, &params, &error) == EDGEMOE_CANCELLED);
+    CHECK(n_calls == 1);
+    CHECK(remove(stock) != 0);
+    CHECK_OK(edgemoe_unpack(packed, stock, NULL, &error));
+    CHECK(edgemoe_unpack(stock, packed, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
+    CHECK(edgemoe_repack(NULL, packed, NULL, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
+    CHECK(remove(stock) == 0 && remove(packed) == 0 && remove(folder) == 0);
+}
+
 /* ---- threads ---- */
 
 enum { N_MODELS = 2, N_THREADS = 4 };
@@ -426,6 +484,7 @@ int main(int argc, char ** argv) {
     errors_may_be_ignored(path, model);
     structs_that_were_not_initialized_are_refused(path, model);
     loading_can_be_stopped(path);
+    a_packed_file_describes_itself_and_generates_the_same(path, model);
     two_models_and_four_threads_give_what_one_gives(path, model);
     edgemoe_free(model);
     a_recording_can_be_replayed(path);

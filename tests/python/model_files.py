@@ -84,7 +84,7 @@ def write_model(
         shape = dataclasses.replace(shape, n_vocab=len(tokenizer["tokenizer.ggml.tokens"]))
     arch = "qwen3moe" if shape.n_experts else "qwen3"
     writer = gguf.GGUFWriter(path, arch, split_max_tensors=tensors_per_split)
-    _add_metadata(writer, arch, shape, omit, override or {})
+    add_metadata(writer, arch, shape, omit, override or {})
     if tokenizer is None:
         writer.add_tokenizer_model("no_vocab")
     else:
@@ -92,16 +92,16 @@ def write_model(
     if chat_template is not None:
         writer.add_chat_template(chat_template)
     rng = np.random.default_rng(seed)
-    for name, dims in _tensors(shape):
+    for name, dims in tensors_of(shape):
         if name in omit:
             continue
         if len(dims) == 1:
             writer.add_tensor(name, rng.uniform(0.5, 1.5, dims).astype(np.float32))
         elif len(dims) == 3:
             kind = GGMLQuantizationType[expert_type]
-            writer.add_tensor(name, _random_weights(dims, kind, rng), raw_dtype=kind)
+            writer.add_tensor(name, random_weights(dims, kind, rng), raw_dtype=kind)
         else:
-            writer.add_tensor(name, _random_floats(dims, rng))
+            writer.add_tensor(name, random_floats(dims, rng))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -114,11 +114,11 @@ def write_model(
 def write_large_model(path: Path, shape: ModelShape) -> Path:
     """A Q8_0 model without a tokenizer, of any size: the data are made and written a tensor at a time."""
     writer = gguf.GGUFWriter(path, "qwen3moe")
-    _add_metadata(writer, "qwen3moe", shape, (), {})
+    add_metadata(writer, "qwen3moe", shape, (), {})
     writer.add_tokenizer_model("no_vocab")
     rng = np.random.default_rng(1)
     kind = GGMLQuantizationType.Q8_0
-    for name, dims in _tensors(shape):
+    for name, dims in tensors_of(shape):
         if len(dims) == 3:
             # Shape in bytes, as the writer wants it for quantized data.
             block_size, block_bytes = GGML_QUANT_SIZES[kind]
@@ -131,14 +131,14 @@ def write_large_model(path: Path, shape: ModelShape) -> Path:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
-    for _, dims in _tensors(shape):
+    for _, dims in tensors_of(shape):
         if len(dims) == 1:
             writer.write_tensor_data(rng.uniform(0.5, 1.5, dims).astype(np.float32))
         elif len(dims) == 3:
-            one = gguf.quants.quantize(_random_floats(dims[1:], rng), kind)
+            one = gguf.quants.quantize(random_floats(dims[1:], rng), kind)
             writer.write_tensor_data(np.concatenate([np.roll(one, expert, axis=0) for expert in range(dims[0])]))
         else:
-            writer.write_tensor_data(_random_floats(dims, rng))
+            writer.write_tensor_data(random_floats(dims, rng))
     writer.close()
     return path
 
@@ -167,9 +167,10 @@ def patch_tensor(path: Path, name: str, *, dims: tuple[int, ...] | None = None, 
     path.write_bytes(data)
 
 
-def _add_metadata(
+def add_metadata(
     writer: gguf.GGUFWriter, arch: str, shape: ModelShape, omit: Container[str], override: Mapping[str, int]
 ) -> None:
+    """The metadata of a model but for its tokenizer."""
     writer.add_name("random")
     numbers = {
         "block_count": shape.n_layers,
@@ -205,7 +206,8 @@ def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Mapping[str, Any]) -> Non
             writer.add_string(key, value)
 
 
-def _tensors(shape: ModelShape) -> list[tuple[str, tuple[int, ...]]]:
+def tensors_of(shape: ModelShape) -> list[tuple[str, tuple[int, ...]]]:
+    """Names of a model's tensors and their dimensions, the longest stride first."""
     n_q, n_kv = shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
     tensors: list[tuple[str, tuple[int, ...]]] = [
         ("token_embd.weight", (shape.n_vocab, shape.n_embd)),
@@ -234,16 +236,17 @@ def _tensors(shape: ModelShape) -> list[tuple[str, tuple[int, ...]]]:
     return tensors
 
 
-def _random_floats(dims: tuple[int, ...], rng: np.random.Generator) -> Floats:
+def random_floats(dims: tuple[int, ...], rng: np.random.Generator) -> Floats:
+    """Weights of about unit gain."""
     return rng.standard_normal(dims, np.float32) * np.float32(dims[-1] ** -0.5)
 
 
-def _random_weights(dims: tuple[int, ...], kind: GGMLQuantizationType, rng: np.random.Generator) -> npt.NDArray[Any]:
+def random_weights(dims: tuple[int, ...], kind: GGMLQuantizationType, rng: np.random.Generator) -> npt.NDArray[Any]:
     """Weights of about unit gain: quantized where the gguf package can, else random blocks with fitting scales."""
     if kind == GGMLQuantizationType.F32:
-        return _random_floats(dims, rng)
+        return random_floats(dims, rng)
     if kind not in _SCALE_OFFSETS and kind != GGMLQuantizationType.IQ1_M:
-        return gguf.quants.quantize(_random_floats(dims, rng), kind)
+        return gguf.quants.quantize(random_floats(dims, rng), kind)
     block_size, block_bytes = GGML_QUANT_SIZES[kind]
     blocks = rng.integers(0, 256, (int(np.prod(dims)) // block_size, block_bytes), np.uint8)
     _set_scales(blocks, kind, 1.0)

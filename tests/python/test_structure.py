@@ -14,14 +14,18 @@ ARROWS = {
     "cache": {"base"},
     "predict": {"base"},
     "quant": {"base"},
+    "rounding": {"base"},
     "simulate": {"cache", "predict", "base"},
     "store": {"storage", "cache", "predict", "base"},
     "backend": {"store", "storage", "cache", "predict", "base"},
-    "engine": {"backend", "simulate", "quant", "store", "storage", "cache", "predict", "base"},
-    "c_api": {"engine", "backend", "simulate", "quant", "store", "storage", "cache", "predict", "base", "edgemoe"},
+    "engine": {"backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"},
+    "c_api": {
+        *("engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"),
+        "edgemoe",
+    },
 }
 WITHOUT_GGML = ["base", "storage", "cache", "predict", "quant", "simulate", "store"]
-WITHOUT_LLAMA = [*WITHOUT_GGML, "backend"]
+WITHOUT_LLAMA = [*WITHOUT_GGML, "backend", "rounding"]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 

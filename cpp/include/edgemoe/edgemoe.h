@@ -86,7 +86,7 @@ typedef struct edgemoe_load_params {
     edgemoe_toggle flash_attention;
     const char * cache_type_k; /* KV cache types by their ggml names ("f16", "q8_0"); NULL: f16 */
     const char * cache_type_v;
-    const char * io;       /* I/O engine: "auto", "io_uring", "threads"; NULL: auto */
+    const char * io;       /* I/O engine: "auto", "uring", "threads", "mmap"; NULL: auto */
     const char * eviction; /* eviction policy by name; NULL: default */
     edgemoe_progress_callback progress;
     void * progress_user_data;
@@ -153,6 +153,29 @@ EDGEMOE_API edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_p
                                          edgemoe_model_info * info, edgemoe_description ** description,
                                          edgemoe_error * error);
 EDGEMOE_API void edgemoe_description_free(edgemoe_description * description);
+
+/* The matrices of one layer's experts and projection that have the same type. */
+typedef struct edgemoe_type_use {
+    int32_t layer;
+    const char * projection; /* "gate", "up", "gate_up" or "down" */
+    const char * type;       /* ggml's name: "q4_K" */
+    uint32_t n_experts;
+    uint64_t bytes;
+} edgemoe_type_use;
+/* By layer, projection and type. *uses belongs to the description. */
+EDGEMOE_API edgemoe_code edgemoe_description_types(const edgemoe_description * description,
+                                                   const edgemoe_type_use ** uses, size_t * n_uses,
+                                                   edgemoe_error * error);
+
+/* What a packed file says about itself: its numbers and texts under "edgemoe.packed.", without that prefix. */
+typedef struct edgemoe_packed_entry {
+    const char * name;
+    const char * value;
+} edgemoe_packed_entry;
+/* None for a file that is not packed. What was not measured is not among them. *entries belongs to the description. */
+EDGEMOE_API edgemoe_code edgemoe_description_packed(const edgemoe_description * description,
+                                                    const edgemoe_packed_entry ** entries, size_t * n_entries,
+                                                    edgemoe_error * error);
 
 /* ---- tokens ---- */
 
@@ -385,6 +408,173 @@ EDGEMOE_API edgemoe_code edgemoe_replay_describe(const edgemoe_replay * replay, 
 EDGEMOE_API edgemoe_code edgemoe_replay_get(const edgemoe_replay * replay, size_t i, edgemoe_replay_row * row,
                                             edgemoe_error * error);
 EDGEMOE_API void edgemoe_replay_free(edgemoe_replay * replay);
+/* ---- jobs: long calls that load models of their own ---- */
+
+/* `step` names what is being done (valid during the call), `fraction` of it is done, from 0 to 1, and it takes about
+ * `seconds_left` more (negative: not known yet). Return false to stop the job (EDGEMOE_CANCELLED). Called from the
+ * calling thread, several times a second. */
+typedef bool (*edgemoe_job_callback)(const char * step, double fraction, double seconds_left, void * user_data);
+
+/* A packed file is a GGUF file that edgemoe_load reads like any other, in which each matrix of each expert may have a
+ * type of its own, lies beside its expert's others, and has a checksum that is compared when it is first read.
+ *
+ * Packs the model at `path` (of a split one: the first file) as it is: every matrix keeps its type. `output` has its
+ * name only once it is whole; on failure nothing of it is left, and what was there before stays. */
+EDGEMOE_API edgemoe_code edgemoe_repack(const char * path, const char * output, edgemoe_job_callback progress,
+                                        void * progress_user_data, edgemoe_error * error);
+
+typedef struct edgemoe_unpack_params {
+    size_t struct_size;
+    const char * type; /* of the experts, by its ggml name ("f16", "q8_0"); NULL: for each layer and projection the one
+                          with the most bits among its experts' */
+    int32_t n_threads; /* 0: the cores that this process may use */
+    edgemoe_job_callback progress;
+    void * progress_user_data;
+} edgemoe_unpack_params;
+EDGEMOE_API void edgemoe_unpack_params_init(edgemoe_unpack_params * params);
+
+/* Makes a stock GGUF file of the packed file at `path`, for other tools: one type for all experts of a layer's
+ * projection. Experts of that type are copied, others are converted. `params` may be NULL. As above for `output`. */
+EDGEMOE_API edgemoe_code edgemoe_unpack(const char * path, const char * output, const edgemoe_unpack_params * params,
+                                        edgemoe_error * error);
+
+typedef struct edgemoe_evaluate_params {
+    size_t struct_size;
+    const edgemoe_load_params * load; /* memory (for both models together), threads, I/O; NULL: the defaults. Its
+                                         context and batch sizes and its progress are not used */
+    const char * against;             /* path of the base model, NULL: none */
+    uint32_t n_ctx;                   /* window in tokens; 512 */
+    uint64_t n_tokens;                /* most tokens of the text that are used; 0: all */
+    edgemoe_job_callback progress;
+    void * progress_user_data;
+} edgemoe_evaluate_params;
+
+EDGEMOE_API void edgemoe_evaluate_params_init(edgemoe_evaluate_params * params);
+
+/* Over the scored tokens: those of the second half of each window. Natural logarithms. */
+typedef struct edgemoe_evaluation {
+    size_t struct_size;
+    uint64_t tokens; /* scored */
+    double perplexity;
+    double perplexity_error; /* standard error */
+    /* 0 without a base model */
+    double base_perplexity;
+    double kl_divergence;       /* mean of KL(base || model) */
+    double kl_divergence_error; /* its standard error */
+    double argmax_agreement;    /* share of tokens where both models have the same likeliest token */
+} edgemoe_evaluation;
+
+EDGEMOE_API void edgemoe_evaluation_init(edgemoe_evaluation * evaluation);
+
+/* How good the model at `path` is on a text, `text_size` bytes of UTF-8, of at least one window: the text is cut into
+ * windows of n_ctx tokens, each evaluated from an empty context, as llama.cpp's perplexity tool does. */
+EDGEMOE_API edgemoe_code edgemoe_evaluate(const char * path, const char * text, size_t text_size,
+                                          const edgemoe_evaluate_params * params, edgemoe_evaluation * evaluation,
+                                          edgemoe_error * error);
+
+typedef struct edgemoe_profile_params {
+    size_t struct_size;
+    const edgemoe_load_params * load; /* as in edgemoe_evaluate_params */
+    uint32_t n_ctx;                   /* window in tokens; 512 */
+    uint64_t n_tokens;                /* most tokens of the text that are used; 0: all */
+    const char * activations;         /* path of the temporary file of what the experts see; NULL: beside the output */
+    bool keep_activations;            /* do not remove it at the end; false */
+    bool sensitivity; /* find out what each type of each expert is expected to cost, for packing; true */
+    edgemoe_job_callback progress;
+    void * progress_user_data;
+} edgemoe_profile_params;
+
+EDGEMOE_API void edgemoe_profile_params_init(edgemoe_profile_params * params);
+
+/* What is known about a model's experts on a text. Immutable: any thread. */
+typedef struct edgemoe_profile edgemoe_profile;
+
+/* Evaluates the model at `path` on a text, `text_size` bytes of UTF-8, and writes what its experts did and saw to
+ * `output`, which appears complete or not at all. Takes room on the disk beside the output for what the experts see, 2
+ * bytes a number; the amount is checked first. When it is stopped, that file stays, and the same call goes on from it.
+ * `profile` (may be NULL): what was written; free it with edgemoe_profile_free. */
+EDGEMOE_API edgemoe_code edgemoe_profile_run(const char * path, const char * text, size_t text_size,
+                                             const char * output, const edgemoe_profile_params * params,
+                                             edgemoe_profile ** profile, edgemoe_error * error);
+
+EDGEMOE_API edgemoe_code edgemoe_profile_open(const char * path, edgemoe_profile ** profile, edgemoe_error * error);
+EDGEMOE_API void edgemoe_profile_free(edgemoe_profile * profile);
+
+typedef struct edgemoe_profile_info {
+    size_t struct_size;
+    /* Strings are borrowed from the profile. */
+    const char * architecture;
+    const char * name; /* of the model, or "" */
+    uint64_t n_tokens; /* of the text, in whole windows */
+    int32_t n_ctx;     /* window */
+    int32_t n_layers;  /* that have routed experts */
+    int32_t n_experts; /* per layer */
+    int32_t n_experts_used;
+    uint32_t few_tokens;       /* an expert with fewer tokens is hardly reached */
+    uint64_t n_hardly_reached; /* such experts */
+    bool has_sensitivity;
+} edgemoe_profile_info;
+
+EDGEMOE_API void edgemoe_profile_info_init(edgemoe_profile_info * info);
+EDGEMOE_API edgemoe_code edgemoe_profile_info_get(const edgemoe_profile * profile, edgemoe_profile_info * info,
+                                                  edgemoe_error * error);
+
+/* One layer; the arrays are borrowed from the profile. */
+typedef struct edgemoe_layer_profile {
+    size_t struct_size;
+    int32_t layer; /* the N of blk.N */
+    int32_t n_experts;
+    int32_t n_experts_used;
+    bool evaluated;          /* false: the model's graph does not use this layer's experts */
+    uint64_t n_tokens;       /* rows of ids and weights */
+    const uint32_t * counts; /* [n_experts]: tokens routed to each */
+    const double * mass;     /* [n_experts]: sum of the router's weights */
+    const int16_t * ids;     /* [n_tokens, n_experts_used]: experts of each token, in the router's order; -1: none */
+    const float * weights;   /* [n_tokens, n_experts_used] */
+    /* [n_experts, columns]: sum over the expert's tokens of the router's weight squared times the input squared, of
+     * gate and up, and of down. Columns 0, NULL: not known. */
+    int32_t input_columns;
+    const float * input_moments;
+    int32_t down_columns;
+    const float * down_moments;
+} edgemoe_layer_profile;
+
+EDGEMOE_API void edgemoe_layer_profile_init(edgemoe_layer_profile * layer);
+/* `index`: below n_layers. */
+EDGEMOE_API edgemoe_code edgemoe_profile_layer_get(const edgemoe_profile * profile, size_t index,
+                                                   edgemoe_layer_profile * layer, edgemoe_error * error);
+
+typedef enum edgemoe_objective {
+    EDGEMOE_OBJECTIVE_SIZE = 0,      /* bytes in the file */
+    EDGEMOE_OBJECTIVE_READ_BYTES = 1 /* bytes of the experts that a token uses: rare experts cost nothing */
+} edgemoe_objective;
+
+typedef struct edgemoe_pack_params {
+    size_t struct_size;
+    /* One of the three is not 0. */
+    double max_kl; /* tolerated KL divergence to the model, on calibration text that was held back: it is measured */
+    uint64_t size_bytes; /* of the whole file */
+    double bits;         /* per expert weight */
+    edgemoe_objective objective;
+    bool prefer_speed;   /* among mixes of that size, one that is faster on this machine, at up to 10% more damage */
+    const char * types;  /* ggml types that experts may have, "iq2_xs,iq3_s,iq4_xs"; NULL: all K- and i-quants, q8_0 */
+    bool error_feedback; /* choose the integers by second-order error feedback; true */
+    bool measured_sensitivity;        /* measure each expert's damage one at a time: for small models; false */
+    bool dry_run;                     /* allocate and report, write nothing; false */
+    const edgemoe_load_params * load; /* memory, threads, I/O; NULL: the defaults. As in edgemoe_evaluate_params */
+    edgemoe_job_callback progress;
+    void * progress_user_data;
+} edgemoe_pack_params;
+
+EDGEMOE_API void edgemoe_pack_params_init(edgemoe_pack_params * params);
+
+/* Packs the model at `path` into the file `output`, each expert's matrices in types of their own, by the profile that
+ * edgemoe_profile made. `output` appears complete or not at all (it is not written in a dry run, and may be NULL then);
+ * a run that was interrupted is continued by the same call. *report (may be NULL) is a JSON object, see
+ * docs/bit-widths.md; free it with edgemoe_text_free. EDGEMOE_OUT_OF_BUDGET: the limit is below what the types reach.
+ */
+EDGEMOE_API edgemoe_code edgemoe_pack(const char * path, const char * profile, const char * output,
+                                      const edgemoe_pack_params * params, edgemoe_text * report, edgemoe_error * error);
 
 #ifdef __cplusplus
 }

@@ -51,6 +51,33 @@ inline edgemoe_generate_params default_generate_params() {
     return params;
 }
 
+inline edgemoe_unpack_params default_unpack_params() {
+    edgemoe_unpack_params params;
+    edgemoe_unpack_params_init(&params);
+    return params;
+}
+
+inline edgemoe_evaluate_params default_evaluate_params() {
+    edgemoe_evaluate_params params;
+    edgemoe_evaluate_params_init(&params);
+    return params;
+}
+
+inline edgemoe_profile_params default_profile_params() {
+    edgemoe_profile_params params;
+    edgemoe_profile_params_init(&params);
+    return params;
+}
+
+inline edgemoe_pack_params default_pack_params() {
+    edgemoe_pack_params params;
+    edgemoe_pack_params_init(&params);
+    return params;
+}
+
+// As edgemoe_job_callback; what it throws stops the job and is thrown by the function that was given it.
+using JobProgress = std::function<bool(const char * step, double fraction, double seconds_left)>;
+
 struct Message {
     std::string role;
     std::string content;
@@ -67,14 +94,14 @@ inline const char * zero_terminated(const std::string & text, const char * what)
 }
 
 // A C++ callback behind a C one: an exception is kept, stops the C call, and is thrown again after it.
-template <typename Argument>
+template <typename... Arguments>
 struct Callback {
-    const std::function<bool(Argument)> & function;
+    const std::function<bool(Arguments...)> & function;
     std::exception_ptr thrown = nullptr;
 
-    bool operator()(Argument argument) noexcept {
+    bool operator()(Arguments... arguments) noexcept {
         try {
-            return !thrown && function(argument);
+            return !thrown && function(arguments...);
         } catch (...) {
             thrown = std::current_exception();
             return false;
@@ -86,6 +113,22 @@ struct Callback {
         }
     }
 };
+
+using JobCallback = Callback<const char *, double, double>;
+
+// An edgemoe_job_callback whose user data is a JobCallback.
+inline bool report_job(const char * step, double fraction, double seconds_left, void * user_data) {
+    return (*static_cast<JobCallback *>(user_data))(step, fraction, seconds_left);
+}
+
+// Puts `callback` into the params of a job.
+template <typename Params>
+void set_progress(Params & params, JobCallback & callback) {
+    if (callback.function) {
+        params.progress = report_job;
+        params.progress_user_data = &callback;
+    }
+}
 
 inline std::string take(edgemoe_text & text) {
     const std::unique_ptr<edgemoe_text, decltype(&edgemoe_text_free)> owner(&text, edgemoe_text_free);
@@ -109,6 +152,28 @@ public:
 
     // Its strings live as long as this object.
     const edgemoe_model_info & info() const noexcept { return info_; }
+
+    // Experts' types, by layer, projection and type.
+    std::vector<edgemoe_type_use> types() const {
+        const edgemoe_type_use * uses = nullptr;
+        size_t n_uses = 0;
+        edgemoe_error error;
+        check(edgemoe_description_types(owner_.get(), &uses, &n_uses, &error), error);
+        return {uses, uses + n_uses};
+    }
+
+    // What a packed file says about itself, by name; empty for other files.
+    std::vector<std::pair<std::string, std::string>> packed() const {
+        const edgemoe_packed_entry * entries = nullptr;
+        size_t n_entries = 0;
+        edgemoe_error error;
+        check(edgemoe_description_packed(owner_.get(), &entries, &n_entries, &error), error);
+        std::vector<std::pair<std::string, std::string>> texts;
+        for (size_t i = 0; i < n_entries; ++i) {
+            texts.emplace_back(entries[i].name, entries[i].value);
+        }
+        return texts;
+    }
 
 private:
     edgemoe_model_info info_;
@@ -292,6 +357,119 @@ public:
 private:
     std::unique_ptr<edgemoe_replay, decltype(&edgemoe_replay_free)> handle_;
 };
+
+// How good the model at `path` is on `text` (UTF-8), and how far from params.against. `progress` (may be empty) takes
+// the place of params.progress.
+inline edgemoe_evaluation evaluate(const std::string & path, std::string_view text,
+                                   const edgemoe_evaluate_params & params = default_evaluate_params(),
+                                   const JobProgress & progress = {}) {
+    edgemoe_evaluate_params effective = params;
+    detail::JobCallback callback{progress};
+    detail::set_progress(effective, callback);
+    edgemoe_evaluation evaluation;
+    edgemoe_evaluation_init(&evaluation);
+    edgemoe_error error;
+    const edgemoe_code code = edgemoe_evaluate(detail::zero_terminated(path, "the path"), text.data(), text.size(),
+                                               &effective, &evaluation, &error);
+    callback.rethrow();
+    check(code, error);
+    return evaluation;
+}
+
+// What is known about a model's experts on a text. Immutable.
+class Profile {
+public:
+    explicit Profile(const std::string & path) : handle_(nullptr, edgemoe_profile_free) {
+        edgemoe_profile * profile = nullptr;
+        edgemoe_error error;
+        check(edgemoe_profile_open(detail::zero_terminated(path, "the path"), &profile, &error), error);
+        handle_.reset(profile);
+    }
+
+    // Profiles the model at `path` on `text` (UTF-8) and writes the profile to `output`. `progress` (may be empty)
+    // takes the place of params.progress.
+    static Profile run(const std::string & path, std::string_view text, const std::string & output,
+                       const edgemoe_profile_params & params = default_profile_params(),
+                       const JobProgress & progress = {}) {
+        edgemoe_profile_params effective = params;
+        detail::JobCallback callback{progress};
+        detail::set_progress(effective, callback);
+        edgemoe_profile * profile = nullptr;
+        edgemoe_error error;
+        const edgemoe_code code =
+            edgemoe_profile_run(detail::zero_terminated(path, "the path"), text.data(), text.size(),
+                                detail::zero_terminated(output, "the output's path"), &effective, &profile, &error);
+        Profile made(profile);
+        callback.rethrow();
+        check(code, error);
+        return made;
+    }
+
+    // Its strings live as long as the profile.
+    edgemoe_profile_info info() const {
+        edgemoe_profile_info info;
+        edgemoe_profile_info_init(&info);
+        edgemoe_error error;
+        check(edgemoe_profile_info_get(handle_.get(), &info, &error), error);
+        return info;
+    }
+
+    // Its arrays live as long as the profile. `index`: below info().n_layers.
+    edgemoe_layer_profile layer(std::size_t index) const {
+        edgemoe_layer_profile layer;
+        edgemoe_layer_profile_init(&layer);
+        edgemoe_error error;
+        check(edgemoe_profile_layer_get(handle_.get(), index, &layer, &error), error);
+        return layer;
+    }
+
+private:
+    explicit Profile(edgemoe_profile * profile) : handle_(profile, edgemoe_profile_free) {}
+
+    std::unique_ptr<edgemoe_profile, decltype(&edgemoe_profile_free)> handle_;
+};
+
+// Packs the model at `path` by `profile` into `output` (not used in a dry run); returns the report, a JSON object.
+// `progress` (may be empty) takes the place of params.progress.
+inline std::string pack(const std::string & path, const std::string & profile, const std::string & output,
+                        const edgemoe_pack_params & params, const JobProgress & progress = {}) {
+    edgemoe_pack_params effective = params;
+    detail::JobCallback callback{progress};
+    detail::set_progress(effective, callback);
+    edgemoe_text report{};
+    edgemoe_error error;
+    const edgemoe_code code =
+        edgemoe_pack(detail::zero_terminated(path, "the path"), detail::zero_terminated(profile, "the profile's path"),
+                     detail::zero_terminated(output, "the output's path"), &effective, &report, &error);
+    callback.rethrow();
+    check(code, error);
+    return detail::take(report);
+}
+
+// Packs the model at `path` as it is into the packed file `output`. `progress` may be empty.
+inline void repack(const std::string & path, const std::string & output, const JobProgress & progress = {}) {
+    detail::JobCallback callback{progress};
+    edgemoe_error error;
+    const edgemoe_code code =
+        edgemoe_repack(detail::zero_terminated(path, "the path"), detail::zero_terminated(output, "the output's path"),
+                       progress ? detail::report_job : nullptr, &callback, &error);
+    callback.rethrow();
+    check(code, error);
+}
+
+// Makes the stock GGUF file `output` of the packed file at `path`. `progress` (may be empty) takes the place of
+// params.progress.
+inline void unpack(const std::string & path, const std::string & output,
+                   const edgemoe_unpack_params & params = default_unpack_params(), const JobProgress & progress = {}) {
+    edgemoe_unpack_params effective = params;
+    detail::JobCallback callback{progress};
+    detail::set_progress(effective, callback);
+    edgemoe_error error;
+    const edgemoe_code code = edgemoe_unpack(detail::zero_terminated(path, "the path"),
+                                             detail::zero_terminated(output, "the output's path"), &effective, &error);
+    callback.rethrow();
+    check(code, error);
+}
 
 }  // namespace edgemoe::client
 

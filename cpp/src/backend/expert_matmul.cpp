@@ -294,7 +294,7 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group,
             ages.push_back(n_tokens - 1 - row.token);
         }
     }
-    Result<std::unique_ptr<Lease>> lease = store.acquire(layer, mask, ids, uses);
+    Result<LeasePtr> lease = store.acquire(layer, mask, ids, uses);
     if (!lease.is_ok()) {
         return lease.status();
     }

@@ -3,6 +3,7 @@
 
 #include "c_api/call.h"
 #include "c_api/description.h"
+#include "c_api/packed_description.h"
 #include "engine/chat.h"
 #include "engine/generation.h"
 #include "engine/log.h"
@@ -26,29 +27,18 @@ struct edgemoe_model {
 
 struct edgemoe_description {
     edgemoe::DescriptionStrings strings;
+    edgemoe::PackedDescription packed;
 };
 
 namespace {
 
 using edgemoe::Status;
 using edgemoe::StatusCode;
+using edgemoe::capi::give_array;
 using edgemoe::capi::give_record;
 using edgemoe::capi::guard;
 using edgemoe::capi::load_options;
 using edgemoe::capi::take_params;
-
-template <typename Value>
-Status give_array(const Value * data, size_t size, Value ** out, size_t * out_size) {
-    auto * copy = static_cast<Value *>(std::malloc((size + 1) * sizeof(Value)));
-    if (copy == nullptr) {
-        return Status(StatusCode::kOutOfBudget, "out of memory");
-    }
-    std::copy(data, data + size, copy);
-    copy[size] = Value();
-    *out = copy;
-    *out_size = size;
-    return Status::ok();
-}
 
 }  // namespace
 
@@ -128,6 +118,7 @@ edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * para
         auto owner = std::make_unique<edgemoe_description>();
         edgemoe_model_info record = {};
         edgemoe::describe_source(*found.value().source, found.value().plan, &owner->strings, &record);
+        owner->packed = edgemoe::describe_packed(*found.value().source);
         status = give_record(record, info);
         if (status.is_ok()) {
             *description = owner.release();
@@ -138,6 +129,24 @@ edgemoe_code edgemoe_inspect(const char * path, const edgemoe_load_params * para
 
 void edgemoe_description_free(edgemoe_description * description) {
     delete description;
+}
+
+edgemoe_code edgemoe_description_types(const edgemoe_description * description, const edgemoe_type_use ** uses,
+                                       size_t * n_uses, edgemoe_error * error) {
+    return guard(error, {{description, "description"}, {uses, "uses"}, {n_uses, "n_uses"}}, [&] {
+        *uses = description->packed.uses.data();
+        *n_uses = description->packed.uses.size();
+        return Status::ok();
+    });
+}
+
+edgemoe_code edgemoe_description_packed(const edgemoe_description * description, const edgemoe_packed_entry ** entries,
+                                        size_t * n_entries, edgemoe_error * error) {
+    return guard(error, {{description, "description"}, {entries, "entries"}, {n_entries, "n_entries"}}, [&] {
+        *entries = description->packed.entries.data();
+        *n_entries = description->packed.entries.size();
+        return Status::ok();
+    });
 }
 
 void edgemoe_tokens_free(edgemoe_tokens * tokens) {

@@ -107,4 +107,13 @@ Status load_options(const edgemoe_load_params * given, LoadOptions * options) {
     return status.is_ok() ? parse_cache_type(params.cache_type_v, &options->cache_type_v) : status;
 }
 
+JobProgress job_progress(edgemoe_job_callback callback, void * user_data) {
+    if (callback == nullptr) {
+        return {};
+    }
+    return [callback, user_data](const char * step, double fraction, double seconds_left) {
+        return callback(step, fraction, seconds_left, user_data);
+    };
+}
+
 }  // namespace edgemoe::capi

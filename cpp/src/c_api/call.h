@@ -4,8 +4,11 @@
 
 #include "base/status.h"
 #include "edgemoe/edgemoe.h"
+#include "engine/job_progress.h"
 #include "engine/load_options.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <initializer_list>
@@ -71,7 +74,28 @@ Status give_record(const Record & record, Record * out) {
     return Status::ok();
 }
 
+// A copy that the caller frees: `size` values at *out, and a zero behind them.
+template <typename Value>
+Status give_array(const Value * data, size_t size, Value ** out, size_t * out_size) {
+    auto * copy = static_cast<Value *>(std::malloc((size + 1) * sizeof(Value)));
+    if (copy == nullptr) {
+        return Status(StatusCode::kOutOfBudget, "out of memory");
+    }
+    std::copy(data, data + size, copy);
+    copy[size] = Value();
+    *out = copy;
+    *out_size = size;
+    return Status::ok();
+}
+
+inline Status give_text(const std::string & text, edgemoe_text * out) {
+    return give_array(text.data(), text.size(), &out->data, &out->size);
+}
+
 // The load options that `given` (NULL: the defaults) means; kInvalidArgument for values that are out of range.
 Status load_options(const edgemoe_load_params * given, LoadOptions * options);
+
+// Empty for NULL.
+JobProgress job_progress(edgemoe_job_callback callback, void * user_data);
 
 }  // namespace edgemoe::capi

@@ -14,7 +14,18 @@ std::string list_types(const GgufSource & source) {
     std::map<std::string, int> expert;
     std::map<std::string, int> hot;
     for (const GgufSource::Tensor & tensor : source.tensors()) {
-        (tensor.expert ? expert : hot)[ggml_type_name(static_cast<ggml_type>(tensor.type))]++;
+        if (!tensor.expert || !source.packed()) {
+            (tensor.expert ? expert : hot)[ggml_type_name(static_cast<ggml_type>(tensor.type))]++;
+        }
+    }
+    for (const ExpertLayer & layer : source.packed() ? source.experts().layers() : std::vector<ExpertLayer>()) {
+        for (const ExpertParts & parts : layer.experts) {
+            for (const ExpertPart & part : parts) {
+                if (part.present) {
+                    expert[ggml_type_name(static_cast<ggml_type>(part.type))]++;
+                }
+            }
+        }
     }
     std::string text;
     const auto add = [&](const std::map<std::string, int> & types, const char * what) {
@@ -93,7 +104,7 @@ void describe_model(const Model & model, int32_t n_ctx, int32_t n_batch, Descrip
     info->n_ctx = n_ctx;
     info->n_batch = n_batch;
     info->n_threads = model.n_threads();
-    info->direct_io = model.options().streaming && model.source().direct_io();
+    info->direct_io = model.options().streaming && model.source().direct_io() && model.io_name() != "mmap";
     info->expert_cache_bytes = model.store() != nullptr ? model.store()->cache_bytes() : 0;
     info->memory_bytes = model.ceiling_bytes();
 }

@@ -3,6 +3,7 @@
 #include "backend/expert_buffer_type.h"
 #include "base/checked.h"
 #include "engine/log.h"
+#include "engine/packed_format.h"
 
 #include "ggml.h"
 #include "llama-hparams.h"
@@ -63,12 +64,6 @@ Result<std::unique_ptr<GgufSource>> GgufSource::open(const std::string & path, b
             }
         }
     }
-    std::set<std::string> names;
-    for (const Tensor & tensor : source->tensors_) {
-        if (!names.insert(tensor.name).second) {
-            return Status(StatusCode::kFormat, path + ": tensor " + tensor.name + " is there twice");
-        }
-    }
     status = source->find_experts();
     if (!status.is_ok()) {
         return status;
@@ -99,14 +94,25 @@ Status GgufSource::read_header(const std::string & path, bool want_direct) {
     ggml_context * shapes = nullptr;
     header.gguf.reset(gguf_init_from_file(path.c_str(), {/*no_alloc=*/true, &shapes}));
     header.tensors.reset(shapes);
-    file.value()->drop_page_cache();
     if (header.gguf == nullptr) {
         const std::string reason = errors.first();
         return Status(StatusCode::kFormat,
                       path + ": damaged or truncated header" + (reason.empty() ? "" : ": " + reason));
     }
+    if (looks_packed(header.gguf.get())) {
+        packed_ = true;
+        status = check_packed_header(*file.value(), header.gguf.get());
+        if (status.is_ok()) {
+            status = take_checksums(header.gguf.get(), path);
+        }
+        if (!status.is_ok()) {
+            return status;
+        }
+    }
+    file.value()->drop_page_cache();
     const auto file_number = static_cast<uint32_t>(files_.size());
     const uint64_t data_offset = gguf_get_data_offset(header.gguf.get());
+    ggml_tensor * shape = ggml_get_first_tensor(shapes);
     for (int64_t i = 0; i < gguf_get_n_tensors(header.gguf.get()); i++) {
         Tensor tensor;
         tensor.name = gguf_get_tensor_name(header.gguf.get(), i);
@@ -121,11 +127,95 @@ Status GgufSource::read_header(const std::string & path, bool want_direct) {
                                                    std::to_string(tensor.bytes) + " bytes, the file ends at " +
                                                    std::to_string(file.value()->size_bytes()) + "; download it again");
         }
-        shapes_.push_back(ggml_get_tensor(shapes, tensor.name.c_str()));
+        shapes_.push_back(shape);
+        shape = ggml_get_next_tensor(shapes, shape);
         tensors_.push_back(std::move(tensor));
     }
     files_.push_back(std::move(file).value());
     headers_.push_back(std::move(header));
+    return Status::ok();
+}
+
+Status GgufSource::take_checksums(const gguf_context * gguf, const std::string & path) {
+    const int64_t id = gguf_find_key(gguf, kChecksumsKey);
+    if (id < 0 || gguf_get_kv_type(gguf, id) != GGUF_TYPE_ARRAY || gguf_get_arr_type(gguf, id) != GGUF_TYPE_UINT32) {
+        return Status(StatusCode::kFormat, path + ": packed file without " + kChecksumsKey + "; pack the model again");
+    }
+    const auto * values = static_cast<const uint32_t *>(gguf_get_arr_data(gguf, id));
+    checksums_.insert(checksums_.end(), values, values + gguf_get_arr_n(gguf, id));
+    return Status::ok();
+}
+
+// Gathers the tensors of one matrix each, and puts stacks in their place.
+Status GgufSource::stack_packed_experts(PackedExperts * packed) {
+    std::vector<Tensor> tensors;
+    std::vector<const ggml_tensor *> shapes;
+    size_t n_matrices = 0;
+    for (size_t i = 0; i < tensors_.size(); i++) {
+        const Tensor & tensor = tensors_[i];
+        ExpertId id;
+        Projection projection = Projection::kGate;
+        if (!parse_packed_tensor_name(tensor.name.c_str(), &id, &projection)) {
+            tensors.push_back(tensor);
+            shapes.push_back(shapes_[i]);
+            continue;
+        }
+        const ggml_tensor & shape = *shapes_[i];
+        if (id.layer >= kMostLayers || ggml_n_dims(&shape) > 2 || tensor.bytes == 0) {
+            return Status(StatusCode::kFormat, path_ + ": tensor " + tensor.name + " has an impossible shape");
+        }
+        ExpertPart part;
+        part.file = tensor.file;
+        part.type = tensor.type;
+        part.offset = tensor.offset;
+        part.bytes = tensor.bytes;
+        part.columns = shape.ne[0];
+        part.rows = shape.ne[1];
+        if (n_matrices < checksums_.size()) {
+            part.checksum = checksums_[n_matrices];
+        }
+        n_matrices++;
+        const Status status = packed->add(id, projection, part);
+        if (!status.is_ok()) {
+            return Status(status.code(), path_ + ": " + status.message());
+        }
+    }
+    if (n_matrices != checksums_.size()) {
+        return Status(StatusCode::kFormat, path_ + ": packed file of " + std::to_string(n_matrices) +
+                                               " expert matrices with checksums of " +
+                                               std::to_string(checksums_.size()) + "; pack the model again");
+    }
+    const Status status = packed->check_whole();
+    if (!status.is_ok()) {
+        return Status(status.code(), path_ + ": " + status.message());
+    }
+    stacks_.reset(ggml_init({packed->stacks().size() * ggml_tensor_overhead(), nullptr, /*no_alloc=*/true}));
+    for (const auto & [key, stack] : packed->stacks()) {
+        const ExpertPart & first = stack.front();
+        const auto type = static_cast<ggml_type>(PackedExperts::nominal_type(stack));
+        ggml_tensor * shape =
+            ggml_new_tensor_3d(stacks_.get(), type, first.columns, first.rows, static_cast<int64_t>(stack.size()));
+        Tensor tensor;
+        tensor.name = expert_tensor(key.first, key.second);
+        ggml_set_name(shape, tensor.name.c_str());
+        tensor.type = type;
+        tensor.bytes = ggml_nbytes(shape);
+        tensors.push_back(std::move(tensor));
+        shapes.push_back(shape);
+    }
+    tensors_ = std::move(tensors);
+    shapes_ = std::move(shapes);
+    return Status::ok();
+}
+
+// Two splits may have a tensor of the same name, and so may a stack and a tensor beside it.
+Status GgufSource::check_names() const {
+    std::set<std::string> names;
+    for (const Tensor & tensor : tensors_) {
+        if (!names.insert(tensor.name).second) {
+            return Status(StatusCode::kFormat, path_ + ": tensor " + tensor.name + " is there twice");
+        }
+    }
     return Status::ok();
 }
 
@@ -136,6 +226,18 @@ Status GgufSource::find_experts() {
     if (architecture_integer("block_count", 0) > kMostLayers ||
         architecture_integer("expert_count", 0) > kMostExperts) {
         return Status(StatusCode::kFormat, path_ + ": absurd block_count or expert_count in the header");
+    }
+    Status status;
+    PackedExperts packed(architecture_integer("expert_count", 0));
+    if (packed_) {
+        status = stack_packed_experts(&packed);
+        if (!status.is_ok()) {
+            return status;
+        }
+    }
+    status = check_names();
+    if (!status.is_ok()) {
+        return status;
     }
     std::map<int32_t, ExpertLayer> layers;
     std::map<int32_t, std::set<Projection>> found;
@@ -165,6 +267,11 @@ Status GgufSource::find_experts() {
         const uint64_t bytes = tensor.bytes / static_cast<uint64_t>(n_experts);
         for (int64_t expert = 0; expert < n_experts; expert++) {
             ExpertPart & part = experts.experts[static_cast<size_t>(expert)][static_cast<size_t>(projection)];
+            const auto stack = packed.stacks().find({layer, projection});
+            if (stack != packed.stacks().end()) {
+                part = stack->second[static_cast<size_t>(expert)];
+                continue;
+            }
             part.present = true;
             part.file = tensor.file;
             part.type = tensor.type;
@@ -191,7 +298,7 @@ Status GgufSource::find_experts() {
         ordered.push_back(std::move(layer));
     }
     const int64_t n_used = largest_experts_used();
-    Status status = check_expert_counts(n_used);
+    status = check_expert_counts(n_used);
     if (!status.is_ok()) {
         return status;
     }

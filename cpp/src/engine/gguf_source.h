@@ -1,7 +1,13 @@
 // The GGUF file or files of a model: headers parsed and checked against the files, experts found. Reads no tensor data.
+//
+// A packed file (engine/packed_format.h) is presented as the stock file that it stands for: its tensors are stacks of
+// experts under their standard names, of a nominal type and without a place in the file; where each expert's matrix
+// really is, and its type, is in the ExpertIndex.
 #pragma once
 
 #include "base/status.h"
+#include "engine/gguf_header.h"
+#include "engine/packed_experts.h"
 #include "storage/expert_index.h"
 #include "storage/file.h"
 
@@ -35,6 +41,7 @@ public:
     const std::vector<std::shared_ptr<const File>> & files() const { return files_; }
     const std::vector<Tensor> & tensors() const { return tensors_; }
     const ExpertIndex & experts() const { return experts_; }
+    bool packed() const { return packed_; }
     uint64_t file_bytes() const;
     uint64_t hot_bytes() const;  // tensors that are not streamed
     bool direct_io() const;      // every file is read directly
@@ -52,19 +59,20 @@ public:
     const ggml_tensor * shape(size_t tensor) const { return shapes_[tensor]; }
 
 private:
-    struct GgufDeleter {
-        void operator()(gguf_context * context) const { gguf_free(context); }
-    };
     struct GgmlDeleter {
         void operator()(ggml_context * context) const;
     };
+    using Shapes = std::unique_ptr<ggml_context, GgmlDeleter>;
     struct Header {
-        std::unique_ptr<gguf_context, GgufDeleter> gguf;
-        std::unique_ptr<ggml_context, GgmlDeleter> tensors;
+        Gguf gguf;
+        Shapes tensors;
     };
 
     GgufSource() = default;
     Status read_header(const std::string & path, bool want_direct);
+    Status take_checksums(const gguf_context * gguf, const std::string & path);
+    Status stack_packed_experts(PackedExperts * packed);
+    Status check_names() const;
     Status find_experts();
     int64_t largest_experts_used() const;
     Status check_expert_counts(int64_t n_used) const;
@@ -74,6 +82,9 @@ private:
     std::vector<Header> headers_;
     std::vector<Tensor> tensors_;
     std::vector<const ggml_tensor *> shapes_;
+    bool packed_ = false;
+    std::vector<uint32_t> checksums_;  // of a packed file: a matrix each, in the header's order
+    Shapes stacks_;                    // of a packed file: what is presented
     ExpertIndex experts_;
 };
 

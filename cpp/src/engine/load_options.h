@@ -17,6 +17,7 @@ struct LoadOptions {
     uint32_t n_ctx = 0;               // tokens; 0: the smaller of 4096 and the model's
     uint32_t n_batch = 0;             // tokens; 0: n_ctx
     uint32_t n_ubatch = 512;          // tokens
+    uint32_t n_outputs = 0;           // most rows of logits at once; 0: what 16 MiB hold, at least 40
     uint32_t n_sequences = 1;
     int32_t n_threads = 0;  // 0: the cores that this process may use
     bool streaming = true;

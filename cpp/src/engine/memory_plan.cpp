@@ -74,7 +74,9 @@ llama_context_params context_params(const LoadOptions & options, const llama_mod
     // llama.cpp makes room for the logits of a whole ubatch, 300 MB at a vocabulary of 150,000, of which generating
     // needs one row.
     const auto row_bytes = static_cast<uint64_t>(llama_vocab_n_tokens(llama_model_get_vocab(&model))) * sizeof(float);
-    const uint64_t rows = std::max<uint64_t>(kLeastLogitsRows, kLogitsBytes / std::max<uint64_t>(1, row_bytes));
+    const uint64_t rows = options.n_outputs != 0
+                              ? options.n_outputs
+                              : std::max<uint64_t>(kLeastLogitsRows, kLogitsBytes / std::max<uint64_t>(1, row_bytes));
     params.n_outputs_max =
         std::max(options.n_sequences, static_cast<uint32_t>(std::min<uint64_t>(rows, params.n_batch)));
     params.type_k = options.cache_type_k;
@@ -126,17 +128,21 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
     return plan;
 }
 
+uint64_t memory_ceiling(const MemoryPlan & plan, const LoadOptions & options) {
+    if (options.memory_bytes != 0) {
+        return options.memory_bytes;
+    }
+    const uint64_t available = available_memory_bytes();
+    return plan.process_bytes + available - std::min(available, std::max<uint64_t>(256 * kMiB, available / 10));
+}
+
 Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions & options, const std::string & path,
                                     uint64_t * ceiling_bytes) {
     *ceiling_bytes = 0;
     if (options.expert_cache_bytes != 0) {
         return std::min(options.expert_cache_bytes, std::max(plan.expert_bytes, plan.least_cache_bytes));
     }
-    uint64_t ceiling = options.memory_bytes;
-    if (ceiling == 0) {
-        const uint64_t available = available_memory_bytes();
-        ceiling = plan.process_bytes + available - std::min(available, std::max<uint64_t>(256 * kMiB, available / 10));
-    }
+    const uint64_t ceiling = memory_ceiling(plan, options);
     *ceiling_bytes = ceiling;
     if (!options.streaming && ceiling < plan.fixed_bytes() + plan.expert_bytes) {
         return Status(StatusCode::kOutOfBudget, path + ": with streaming off it needs " +

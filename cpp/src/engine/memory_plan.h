@@ -42,6 +42,9 @@ int32_t thread_count(const LoadOptions & options);
 Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, llama_model & model,
                                ExpertBufferType & experts_type);
 
+// The figure in force: options.memory_bytes, or what is available less a reserve.
+uint64_t memory_ceiling(const MemoryPlan & plan, const LoadOptions & options);
+
 // Bytes for the expert cache under options.memory_bytes (or what is available): at most all experts. kOutOfBudget,
 // naming the least that works. *ceiling_bytes: the figure in force.
 Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions & options, const std::string & path,

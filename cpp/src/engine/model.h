@@ -10,8 +10,10 @@
 #include "engine/load_options.h"
 #include "engine/memory_plan.h"
 #include "engine/routing_recorder.h"
+#include "storage/reader_factory.h"
 #include "store/expert_store.h"
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -22,7 +24,12 @@ class Model {
 public:
     // kNotFound, kIo, kFormat, kOutOfBudget, kCancelled (progress said stop), kUnsupported; the message says which file
     // and what to do.
-    static Result<std::unique_ptr<Model>> load(const std::string & path, const LoadOptions & options);
+    // `decorate` (may be empty) makes what converts the rows of experts, from the layout that would; the index and the
+    // layout live as long as the model.
+    using RowDecorator =
+        std::function<std::unique_ptr<RowConverter>(const ExpertIndex & index, const RowConverter & layout)>;
+    static Result<std::unique_ptr<Model>> load(const std::string & path, const LoadOptions & options,
+                                               const RowDecorator & decorate = {});
     ~Model();
 
     // What is read to describe a model without loading it.
@@ -62,8 +69,10 @@ public:
 
 private:
     Model() = default;
-    Status make_store(uint64_t cache_bytes, std::unique_ptr<AsyncReader> reader);
-    Status load_streamed(uint64_t cache_bytes);
+    Result<ReaderChoice> choose_reader(uint64_t cache_bytes, bool decorated);
+    Status read_hot_weights(const ReaderChoice & reader);
+    Status make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDecorator & decorate);
+    Status load_streamed(uint64_t cache_bytes, const RowDecorator & decorate);
     Status load_by_llama();
 
     // In the order in which they depend on each other; destroyed in reverse.
@@ -77,6 +86,7 @@ private:
     std::unique_ptr<RoutingRecorder> recorder_;
     GgmlThreadPool threads_;
     std::unique_ptr<ExpertLayout> layout_;
+    std::unique_ptr<RowConverter> decorated_;
     std::unique_ptr<ExpertStore> store_;
     mutable ExpertBufferType type_;
     std::unique_ptr<HotWeights> hot_weights_;

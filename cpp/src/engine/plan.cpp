@@ -4,6 +4,7 @@
 #include "engine/model.h"
 #include "storage/bandwidth_probe.h"
 #include "storage/reader_factory.h"
+#include "store/chunk_queue.h"
 
 #include <algorithm>
 #include <array>
@@ -41,7 +42,7 @@ std::vector<FileSpan> expert_reads(const ExpertIndex & index) {
     std::vector<FileSpan> reads;
     uint64_t sum = 0;
     for (const ExpertPart * part : parts) {
-        const uint64_t step = ExpertStore::read_bytes(*part);
+        const uint64_t step = ChunkQueue::most_read_bytes(*part);
         for (uint64_t at = 0; at < part->bytes && sum < kMostProbeBytes; at += step) {
             const uint64_t bytes = std::min(step, part->bytes - at);
             reads.push_back({index.files()[part->file].get(), part->offset + at, bytes});
@@ -52,7 +53,12 @@ std::vector<FileSpan> expert_reads(const ExpertIndex & index) {
 }
 
 Status probe_disk(const ExpertIndex & index, const LoadOptions & options, double seconds, Plan * plan) {
-    Result<ReaderChoice> reader = make_reader(options.io, index.files(), kReadLanes);
+    ReaderNeeds needs;
+    needs.engine = options.io == "mmap" ? "threads" : options.io;  // mapped pages are not read into buffers
+    needs.files = index.files();
+    needs.n_lanes = kReadLanes;
+    needs.read_bytes = static_cast<size_t>(ExpertStore::staging_bytes(index, 1));
+    Result<ReaderChoice> reader = make_reader(needs);
     if (!reader.is_ok()) {
         return reader.status();
     }

@@ -1,5 +1,8 @@
 #include "engine/virtual_gguf.h"
 
+#include "engine/gguf_header.h"
+#include "engine/packed_format.h"
+
 #include "gguf.h"
 
 #include <algorithm>
@@ -56,23 +59,11 @@ VirtualGguf::~VirtualGguf() {
     }
 }
 
-namespace {
-
-struct GgufDeleter {
-    void operator()(gguf_context * context) const { gguf_free(context); }
-};
-using Gguf = std::unique_ptr<gguf_context, GgufDeleter>;
-
-}  // namespace
-
 void VirtualGguf::build_header() {
     Gguf gguf(gguf_init_empty());
     gguf_set_kv(gguf.get(), source_.metadata());
-    for (const char * key : {"split.no", "split.count", "split.tensors.count"}) {
-        gguf_remove_key(gguf.get(), key);  // the splits are one stream here
-    }
-    // This context places tensors at the default alignment, whatever the files do.
-    gguf_remove_key(gguf.get(), "general.alignment");
+    // The splits are one stream here, and this context places tensors at the default alignment, whatever the files do.
+    remove_file_keys(gguf.get());
     for (size_t i = 0; i < source_.tensors().size(); i++) {
         gguf_add_tensor(gguf.get(), source_.shape(i));
     }

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,12 +17,13 @@ namespace edgemoe {
 // One matrix of one expert: `rows` rows of `row_bytes` bytes, contiguous in `file` at `offset`.
 struct ExpertPart {
     bool present = false;
-    uint32_t file = 0;    // index into ExpertIndex::files()
-    int32_t type = 0;     // a ggml_type; storage does not interpret it
-    uint64_t offset = 0;  // bytes from the start of the file
-    uint64_t bytes = 0;   // rows * row_bytes
-    int64_t columns = 0;  // elements in a row: the matrix multiplies vectors of this length
-    int64_t rows = 0;     // length of the result
+    uint32_t file = 0;                      // index into ExpertIndex::files()
+    int32_t type = 0;                       // a ggml_type; storage does not interpret it
+    uint64_t offset = 0;                    // bytes from the start of the file
+    uint64_t bytes = 0;                     // rows * row_bytes
+    int64_t columns = 0;                    // elements in a row: the matrix multiplies vectors of this length
+    int64_t rows = 0;                       // length of the result
+    std::optional<uint32_t> checksum = {};  // CRC-32C of the bytes, where the file keeps one
 };
 
 using ExpertParts = std::array<ExpertPart, kProjectionCount>;  // by Projection

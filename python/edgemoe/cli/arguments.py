@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,3 +41,30 @@ def add_context(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--flash-attn", choices=TOGGLES, help="flash attention")
     parser.add_argument("--cache-type-k", metavar="TYPE", help="type of the KV cache's keys: f16, q8_0, ...")
     parser.add_argument("--cache-type-v", metavar="TYPE", help="type of the KV cache's values")
+
+
+def add_text(parser: argparse._ActionsContainer) -> None:
+    """The text of a job."""
+    parser.add_argument(
+        "-f", "--file", required=True, metavar="TEXT", help='a text file in UTF-8; "-": from standard input'
+    )
+    parser.add_argument("--ctx-size", "-c", type=int, metavar="N", help="window in tokens (512)")
+    parser.add_argument("--tokens", type=int, metavar="N", help="use at most N tokens of the text")
+
+
+def read_text(name: str) -> bytes:
+    """The bytes of a text file, or of standard input."""
+    if name == "-":
+        return sys.stdin.buffer.read()
+    return Path(name).read_bytes()
+
+
+def add_job_memory(parser: argparse._ActionsContainer) -> None:
+    """What a job may use."""
+    parser.add_argument(
+        "--memory", type=size, metavar="SIZE", help='ceiling for the process: 4GiB, "auto" (the default: what is free)'
+    )
+    parser.add_argument("--expert-cache", type=size, metavar="SIZE", help="the expert cache alone, instead of --memory")
+    parser.add_argument("-t", "--threads", type=int, metavar="N", help="compute threads")
+    parser.add_argument("--io", metavar="ENGINE", help="auto, io_uring or threads")
+    parser.add_argument("--direct-io", choices=TOGGLES, help="read around the page cache")

@@ -10,7 +10,7 @@ from edgemoe.cli import exit_status
 from edgemoe.cli.arguments import TOGGLES, add_context, add_model
 
 if TYPE_CHECKING:
-    from edgemoe.records import ModelInfo
+    from edgemoe.records import FileInfo
 
 
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,7 +18,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "inspect",
         help="what a model is and how much memory it wants",
-        description="Reads a model's headers: architecture, layers, experts, bytes, types, least and useful memory.",
+        description="Reads a model's headers: architecture, layers, experts, bytes, types, least and useful memory; "
+        "of a packed file also the types of each layer's experts and what was measured on it.",
     )
     add_model(parser, "model", nargs="?")
     add_context(parser)
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         cache_type_v=args.cache_type_v,
     )
     if args.json:
-        print(json.dumps(dict(info)))
+        print(json.dumps(dict(info), default=dict))
     else:
         rows = _rows(info)
         width = max(len(name) for name, _ in rows)
@@ -48,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     return exit_status.OK
 
 
-def _rows(info: ModelInfo) -> list[tuple[str, str]]:
+def _rows(info: FileInfo) -> list[tuple[str, str]]:
     from edgemoe.memory import format_size
 
     rows = [
@@ -73,4 +74,18 @@ def _rows(info: ModelInfo) -> list[tuple[str, str]]:
         ("least memory", format_size(info.least_memory_bytes)),
         ("useful memory", f"{format_size(info.useful_memory_bytes)}: one token's experts fit in the cache"),
     ]
+    if info.packed:
+        rows.append(("packed", ", ".join(f"{name} {value}" for name, value in info.packed.items())))
+        rows += _type_rows(info)
     return rows
+
+
+def _type_rows(info: FileInfo) -> list[tuple[str, str]]:
+    """A row for each layer: "gate 12 iq3_s, 4 q4_K; up ..."."""
+    layers: dict[int, dict[str, list[str]]] = {}
+    for use in info.expert_types:
+        layers.setdefault(use.layer, {}).setdefault(use.projection, []).append(f"{use.n_experts} {use.type}")
+    return [
+        (f"blk.{layer}", "; ".join(f"{projection} {', '.join(uses)}" for projection, uses in projections.items()))
+        for layer, projections in layers.items()
+    ]

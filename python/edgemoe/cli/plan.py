@@ -29,7 +29,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--expert-cache", type=size, metavar="SIZE", help="the expert cache alone, instead of --memory")
     add_context(parser)
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="compute threads")
-    parser.add_argument("--io", metavar="ENGINE", help="auto, io_uring or threads")
+    parser.add_argument("--io", metavar="ENGINE", help="auto, uring, threads or mmap")
     parser.add_argument("--direct-io", choices=TOGGLES, help="read around the page cache")
     parser.add_argument("--no-probe", action="store_true", help="measure nothing and estimate no speed")
 

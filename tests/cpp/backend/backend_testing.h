@@ -103,6 +103,27 @@ public:
         index_ = ExpertIndex({open_file(temporary_.path(), false)}, {layer}, 2);
     }
 
+    // Expert e as in layers[e % layers.size()]: experts of different types in one layer. REQUIRES: all of one shape.
+    explicit RandomLayer(const std::vector<std::unique_ptr<RandomLayer>> & layers) : temporary_(0) {
+        std::ofstream file(temporary_.path(), std::ios::binary);
+        uint64_t offset = 0;
+        ExpertLayer layer;
+        layer.layer = kLayer;
+        for (int32_t expert = 0; expert < kExperts; ++expert) {
+            const RandomLayer & origin = *layers[static_cast<size_t>(expert) % layers.size()];
+            ExpertParts & parts = layer.experts.emplace_back(origin.index_.parts({kLayer, expert}));
+            for (const Projection projection : {Projection::kGate, Projection::kUp, Projection::kDown}) {
+                ExpertPart & part = parts[static_cast<size_t>(projection)];
+                const std::byte * matrix = origin.stack(projection).data() + part.bytes * static_cast<uint64_t>(expert);
+                part.offset = offset;
+                offset += part.bytes;
+                file.write(reinterpret_cast<const char *>(matrix), static_cast<std::streamsize>(part.bytes));
+            }
+        }
+        file.close();
+        index_ = ExpertIndex({open_file(temporary_.path(), false)}, {layer}, 2);
+    }
+
     const ExpertIndex & index() const { return index_; }
     const ExpertPart & part(Projection projection) const {
         return index_.parts({kLayer, 0})[static_cast<size_t>(projection)];

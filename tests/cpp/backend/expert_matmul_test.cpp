@@ -213,6 +213,46 @@ TEST_CASE("TheRoutingIsToldOncePerLayerAndUbatch") {
     CHECK(told.calls == expected);
 }
 
+// As in a packed file: the tensor that llama.cpp sees has the first expert's type, and every expert its own.
+TEST_CASE("ExpertsOfDifferentTypesInOneLayerAreEachMultipliedAsGgmlMultipliesTheirs") {
+    std::vector<std::unique_ptr<RandomLayer>> layers;
+    for (const ggml_type type : {GGML_TYPE_Q4_K, GGML_TYPE_F16, GGML_TYPE_Q2_K, GGML_TYPE_IQ4_NL, GGML_TYPE_Q8_0}) {
+        layers.push_back(std::make_unique<RandomLayer>(type, 512, 256));
+    }
+    const RandomLayer mixed(layers);
+    const ExpertLayout layout(mixed.index());
+    for (const int64_t n_tokens : {1, 40}) {
+        std::vector<std::vector<float>> by_layer;
+        for (const auto & layer : layers) {
+            by_layer.push_back(by_ggml(*layer, ExpertLayout(layer->index()), n_tokens, 2));
+        }
+        Products products(mixed, n_tokens, 11);
+        std::vector<float> expected;
+        for (const ggml_tensor * node : products.nodes) {
+            for (int64_t row = 0; row < n_tokens * kUsed; ++row) {
+                const auto * ids = reinterpret_cast<const int32_t *>(static_cast<const char *>(products.ids->data) +
+                                                                     row / kUsed * products.ids->nb[1]);
+                const auto & from = by_layer[static_cast<size_t>(ids[row % kUsed]) % layers.size()];
+                const auto first = static_cast<std::ptrdiff_t>(expected.size());
+                expected.insert(expected.end(), from.begin() + first, from.begin() + first + node->ne[0]);
+            }
+        }
+        for (const int n_threads : {1, 2}) {
+            for (const uint64_t n_slots : {2, 8}) {
+                CAPTURE(n_tokens);
+                CAPTURE(n_threads);
+                CAPTURE(n_slots);
+                FaultPlan plan;
+                plan.reorder = true;
+                Stream stream(mixed, layout, n_slots, n_threads, plan);
+                Products again(mixed, n_tokens, 11);
+                stream.place(again);
+                CHECK(same_bits(stream.compute(again), expected));
+            }
+        }
+    }
+}
+
 TEST_CASE("RowsThatThreadsCannotShareEvenlyAreAllComputed") {
     for (const ggml_type type : {GGML_TYPE_Q4_0, GGML_TYPE_Q8_0, GGML_TYPE_F16}) {
         // 160 rows are cut into units of 64 for three threads, and the last is shorter.
@@ -278,7 +318,8 @@ TEST_CASE("ActivationAndDownFollowWithinEachExpert") {
                     Stream stream(layer, layout, n_slots, n_threads, plan);
                     Products products(layer, n_tokens, 11, Products::Chain::kYes);
                     stream.place(products);
-                    // Where ggml's allocator may put it, since the results of gate are not needed after the activation.
+                    // Where ggml's allocator may put it, since the results of gate are not needed after the
+                    // activation.
                     ggml_tensor * down = products.nodes.front();
                     std::vector<char> place(ggml_nbytes(down));
                     down->data = down->src[1]->src[0]->data = place.data();

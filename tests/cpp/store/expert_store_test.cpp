@@ -18,8 +18,8 @@ struct Bench {
         store = file.make_store(n_slots, std::move(fake), n_staging);
     }
 
-    std::unique_ptr<Lease> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts) {
-        Result<std::unique_ptr<Lease>> lease = store->acquire(layer, mask, experts);
+    LeasePtr acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts) {
+        Result<LeasePtr> lease = store->acquire(layer, mask, experts);
         REQUIRE_MESSAGE(lease.is_ok(), lease.status().message());
         return std::move(lease).value();
     }
@@ -53,6 +53,27 @@ TEST_CASE("ExpertsAreReadOnceAndThenResident") {
     const uint64_t n_submitted = bench.reader->n_submitted();
     CHECK(bench.serve(1, kWhole, {0, 2}).is_ok());
     CHECK(bench.reader->n_submitted() == n_submitted);
+}
+
+TEST_CASE("WhatWasEvictedAtOnceIsReadAnew") {
+    Bench bench;
+    CHECK(bench.serve(0, kWhole, {0, 1}).is_ok());
+    CHECK(bench.serve(1, kWhole, {3}).is_ok());
+    bench.store->evict_all();
+    CHECK(bench.store->resident_experts() == 0);
+    CHECK(bench.store->resident_bytes() == 0);
+    CHECK(bench.store->stats().evictions == 3);
+    const uint64_t read_bytes = bench.store->stats().read_bytes;
+    CHECK(bench.serve(0, kWhole, {1}).is_ok());
+    CHECK(bench.store->stats().read_bytes == read_bytes + bench.file.shape().expert_bytes());
+}
+
+TEST_CASE("ReadsThatNobodyWaitsForAnyMoreEndBeforeTheirSlotsAreGivenUp") {
+    Bench bench({}, 8, 2);
+    bench.acquire(0, kWhole, {0, 1, 2}).reset();  // two reads in flight
+    bench.store->evict_all();
+    CHECK(bench.store->resident_experts() == 0);
+    CHECK(bench.serve(0, kWhole, {0, 1, 2, 3}).is_ok());
 }
 
 TEST_CASE("NothingIsThereBeforeItsReadArrivedAndNothingBlocksUnlessItMay") {
@@ -113,7 +134,7 @@ TEST_CASE("AnExpertOrMatrixThatDoesNotExistIsRefusedAndTheStoreGoesOn") {
                                                {2, 0, kWhole},
                                                {-1, 0, kWhole},
                                                {0, 1, projection_bit(Projection::kGateUp)}}) {
-        const Result<std::unique_ptr<Lease>> lease = bench.store->acquire(layer, mask, {0, expert});
+        const Result<LeasePtr> lease = bench.store->acquire(layer, mask, {0, expert});
         REQUIRE_FALSE(lease.is_ok());
         CHECK(lease.status().code() == StatusCode::kFormat);
         CHECK(lease.status().message().find("blk." + std::to_string(layer) + " expert ") != std::string::npos);

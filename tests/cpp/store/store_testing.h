@@ -3,6 +3,7 @@
 #pragma once
 
 #include "reader_testing.h"
+#include "storage/crc32c.h"
 #include "store/expert_store.h"
 #include "temporary_file.h"
 
@@ -35,6 +36,7 @@ struct Shape {
     int64_t rows = 64;  // of each of the three matrices
     uint64_t row_bytes = 64;
     uint64_t first_offset = 100;  // in the file: not aligned to anything
+    int32_t n_experts_used = 2;
 
     uint64_t part_bytes() const { return static_cast<uint64_t>(rows) * row_bytes; }
     uint64_t expert_bytes() const { return 3 * part_bytes(); }
@@ -46,7 +48,10 @@ struct Shape {
 // Experts in a pattern file, gate, up and down one after the other, expert after expert; the file ends with the last.
 class ExpertFile {
 public:
-    explicit ExpertFile(Shape shape) : shape_(shape), temporary_(shape.file_bytes()) {
+    enum class Checksums { kNone, kKept };
+
+    explicit ExpertFile(Shape shape, Checksums checksums = Checksums::kNone)
+        : shape_(shape), temporary_(shape.file_bytes()) {
         std::vector<ExpertLayer> layers;
         uint64_t offset = shape.first_offset;
         for (int32_t layer = 0; layer < shape.n_layers; ++layer) {
@@ -61,13 +66,16 @@ public:
                     part.bytes = shape.part_bytes();
                     part.columns = static_cast<int64_t>(shape.row_bytes);
                     part.rows = shape.rows;
+                    if (checksums == Checksums::kKept) {
+                        part.checksum = pattern_checksum(part.offset, part.bytes);
+                    }
                     offset += part.bytes;
                 }
                 experts.experts.push_back(parts);
             }
             layers.push_back(std::move(experts));
         }
-        index_ = ExpertIndex({open_file(temporary_.path(), false)}, std::move(layers), 2);
+        index_ = ExpertIndex({open_file(temporary_.path(), false)}, std::move(layers), shape.n_experts_used);
     }
 
     const Shape & shape() const { return shape_; }
@@ -76,12 +84,16 @@ public:
 
     // A store of `n_slots` experts (all are of one size) over `reader`.
     std::unique_ptr<ExpertStore> make_store(uint64_t n_slots, std::unique_ptr<AsyncReader> reader, size_t n_staging = 8,
-                                            const std::string & policy = "lru") const {
+                                            const std::string & policy = "lru", bool in_place = false) const {
         ExpertStoreOptions options;
         options.cache_bytes = n_slots * shape_.expert_bytes();
         options.policy = make_eviction_policy(policy, {shape_.n_layers, shape_.n_experts});
         options.reader = std::move(reader);
         options.n_staging = n_staging;
+        options.in_place = in_place;
+        if (in_place) {
+            options.cache_bytes += n_slots * 3 * FileMapping::page_bytes();  // the pages at the matrices' borders
+        }
         Result<std::unique_ptr<ExpertStore>> store = ExpertStore::create(index_, converter_, std::move(options));
         REQUIRE_MESSAGE(store.is_ok(), store.status().message());
         return std::move(store).value();
@@ -94,6 +106,14 @@ public:
     }
 
 private:
+    static uint32_t pattern_checksum(uint64_t offset, uint64_t bytes) {
+        std::vector<std::byte> pattern(bytes);
+        for (uint64_t i = 0; i < bytes; ++i) {
+            pattern[i] = pattern_byte(offset + i);
+        }
+        return crc32c(pattern.data(), pattern.size());
+    }
+
     Shape shape_;
     TemporaryFile temporary_;
     ExpertIndex index_;
@@ -124,7 +144,7 @@ inline bool is_there(const Lease & lease, size_t i, ProjectionMask mask) {
 // it has one.
 inline Status serve(const ExpertFile & file, ExpertStore & store, int32_t layer, ProjectionMask mask,
                     const std::vector<int32_t> & experts) {
-    Result<std::unique_ptr<Lease>> acquired = store.acquire(layer, mask, experts);
+    Result<LeasePtr> acquired = store.acquire(layer, mask, experts);
     if (!acquired.is_ok()) {
         return acquired.status();
     }

@@ -1,0 +1,82 @@
+"""Packing: a model whose experts have each the smallest quantization types that a limit allows."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING
+
+from edgemoe import _core
+from edgemoe.memory import parse_size
+from edgemoe.model import encode_path
+from edgemoe.options import fill, load_params
+from edgemoe.records import PackReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgemoe.memory import Size
+    from edgemoe.model import StrPath
+
+
+def pack(
+    path: StrPath | None,
+    output: StrPath | None,
+    *,
+    profile: StrPath,
+    max_kl: float | None = None,
+    size: Size | None = None,
+    bits: float | None = None,
+    objective: str | None = None,
+    prefer_speed: bool | None = None,
+    types: str | Sequence[str] | None = None,
+    error_feedback: bool | None = None,
+    measured_sensitivity: bool | None = None,
+    dry_run: bool | None = None,
+    memory: Size | None = None,
+    expert_cache: Size | None = None,
+    n_threads: int | None = None,
+    direct_io: bool | None = None,
+    io: str | None = None,
+    progress: Callable[[str, float, float | None], object] | None = None,
+) -> PackReport:
+    """Packs a model by a profile of it: each expert's matrices get types of their own, and are rounded to them by error
+    feedback. `output` appears complete or not at all; an interrupted run is continued by the same call.
+
+    One limit is needed:
+    max_kl: tolerated KL divergence from the model, measured on calibration text that was held back.
+    size: of the whole file, such as "8GiB".
+    bits: per expert weight.
+
+    objective: "size" (the default), or "read-bytes": rare experts then cost nothing, as a token does not read them.
+    prefer_speed: of the mixes of that size, one that is faster on this machine, at up to 10% more expected damage.
+    types: ggml types that experts may have, such as "iq2_xs,iq3_s,iq4_xs"; None: all K- and i-quants, q8_0.
+    error_feedback: False leaves the integers as ggml's own quantizers choose them.
+    measured_sensitivity: measure each expert's damage one at a time, as the EdgeMoE paper does: for small models.
+    dry_run: allocate and report; `output` may be None then.
+    memory, expert_cache, n_threads, direct_io, io: as for load().
+    progress: called with (step, fraction, seconds left or None); returning False stops (Cancelled).
+
+    Raises what load() does, ValueError for a profile of another model or not exactly one limit, and OutOfBudgetError
+    for a limit below what the types reach.
+
+        report = edgemoe.pack("bf16.gguf", "packed.gguf", profile="model.profile", max_kl=0.02)
+        print(report.bits, report.kl_divergence)
+    """
+    params = fill(
+        _core.PackParams(),
+        load=load_params(memory=memory, expert_cache=expert_cache, n_threads=n_threads, direct_io=direct_io, io=io),
+        max_kl=max_kl,
+        size_bytes=None if size is None else parse_size(size),
+        bits=bits,
+        objective=objective,
+        prefer_speed=prefer_speed,
+        types=None if types is None else (types if isinstance(types, str) else ",".join(types)).encode(),
+        error_feedback=error_feedback,
+        measured_sensitivity=measured_sensitivity,
+        dry_run=dry_run,
+    )
+    if output is None and not dry_run:
+        raise ValueError("pack() needs a file to write, unless dry_run=True")
+    target = b"" if output is None else os.fsencode(output)
+    return PackReport(**json.loads(_core.pack(encode_path(path), os.fsencode(profile), target, params, progress)))
