@@ -181,6 +181,18 @@ void decode(const Model & self, const TokenArray & tokens, const std::optional<T
                       [&] { model->cancel(); });
 }
 
+void start_recording(const Model & self, const std::string & path) {
+    const std::shared_ptr<client::Model> model = self.share();
+    const py::gil_scoped_release released;
+    model->start_recording(path);
+}
+
+void stop_recording(const Model & self) {
+    const std::shared_ptr<client::Model> model = self.share();
+    const py::gil_scoped_release released;
+    model->stop_recording();
+}
+
 std::unique_ptr<Generation> generate(const Model & self, std::string prompt, const GenerateParams & params) {
     return std::make_unique<Generation>(self.share(), std::move(prompt), params);
 }
@@ -201,6 +213,8 @@ void register_model(py::module_ & module) {
         .def("decode", &decode, py::arg("tokens").noconvert(), py::arg("sequences").none(true).noconvert(),
              py::arg("logits").none(true).noconvert())
         .def("generate", &generate, py::arg("prompt"), py::arg("params"))
+        .def("start_recording", &start_recording, py::arg("path"))
+        .def("stop_recording", &stop_recording)
         .def("cancel", [](const Model & self) { self.share()->cancel(); });
     module.def("inspect", &inspect, py::arg("path"), py::arg("params"));
 }

@@ -13,6 +13,7 @@ PYBIND11_MODULE(_core, module) {
     register_generate_params(module);
     register_generation(module);
     register_model(module);
+    register_planning(module);
     register_evaluate(module);
     register_profile(module);
     register_pack(module);

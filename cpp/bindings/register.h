@@ -16,6 +16,7 @@ void register_load_params(pybind11::module_ & module);
 void register_generate_params(pybind11::module_ & module);
 void register_generation(pybind11::module_ & module);
 void register_model(pybind11::module_ & module);
+void register_planning(pybind11::module_ & module);
 void register_evaluate(pybind11::module_ & module);
 void register_profile(pybind11::module_ & module);
 void register_pack(pybind11::module_ & module);

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from edgemoe.model import Model, TextStream, default_model_path, inspect, load
     from edgemoe.packed import repack, unpack
     from edgemoe.packing import pack
+    from edgemoe.planning import plan, replay
     from edgemoe.profiling import Profile, open_profile, profile
     from edgemoe.records import (
         Evaluation,
         FileInfo,
+        Forecast,
         LayerProfile,
         ModelInfo,
         PackReport,
         ProfileInfo,
+        Replay,
+        ReplayRow,
         Stats,
         TypeUse,
     )
@@ -38,6 +42,7 @@ __all__ = [
     "EdgemoeIOError",
     "Evaluation",
     "FileInfo",
+    "Forecast",
     "LayerProfile",
     "Model",
     "ModelFormatError",
@@ -46,6 +51,8 @@ __all__ = [
     "PackReport",
     "Profile",
     "ProfileInfo",
+    "Replay",
+    "ReplayRow",
     "Stats",
     "TextStream",
     "TypeUse",
@@ -56,8 +63,10 @@ __all__ = [
     "load",
     "open_profile",
     "pack",
+    "plan",
     "profile",
     "repack",
+    "replay",
     "set_log",
     "unpack",
 ]
@@ -70,14 +79,18 @@ _HOMES = {
     "model": ("Model", "TextStream", "default_model_path", "inspect", "load"),
     "packed": ("repack", "unpack"),
     "packing": ("pack",),
+    "planning": ("plan", "replay"),
     "profiling": ("Profile", "open_profile", "profile"),
     "records": (
         "Evaluation",
         "FileInfo",
+        "Forecast",
         "LayerProfile",
         "ModelInfo",
         "PackReport",
         "ProfileInfo",
+        "Replay",
+        "ReplayRow",
         "Stats",
         "TypeUse",
     ),

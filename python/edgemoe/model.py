@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import weakref
 from pathlib import Path
@@ -345,6 +346,21 @@ class Model:
             io=info.io,
             mode=info.mode,
         )
+
+    @contextlib.contextmanager
+    def recording(self, path: StrPath) -> Iterator[None]:
+        """Writes what the routers choose to a routing trace, which replay() reads, until the block ends.
+
+        Begun before anything is evaluated, a replay gives the hits of the run. EdgemoeIOError if it cannot be written.
+
+            with model.recording("trace.csv"):
+                model.generate("import os")
+        """
+        self._core.start_recording(os.fsencode(path))
+        try:
+            yield
+        finally:
+            self._core.stop_recording()
 
     def cancel(self) -> None:
         """Stops what runs on this model, from any thread."""

@@ -134,6 +134,93 @@ class Stats(Record):
 
 
 @dataclasses.dataclass(frozen=True)
+class Forecast(Record):
+    """What loading would give, from plan(). Missed bytes: expert bytes that a token has to read."""
+
+    mode: str
+    """"streamed", "resident", "dense", or "none": it does not fit."""
+    io: str
+    """I/O engine that was probed, or "none"."""
+    memory_bytes: int
+    """The ceiling in force; 0 if only the cache's size was given."""
+    process_bytes: int
+    """Resident before loading."""
+    hot_bytes: int
+    """Weights in memory."""
+    kv_cache_bytes: int
+    compute_bytes: int
+    io_bytes: int
+    reserve_bytes: int
+    """Tokenizer, graphs, the allocator's losses: a guess."""
+    expert_cache_bytes: int
+    expert_bytes: int
+    """What all experts would take in the cache."""
+    least_memory_bytes: int
+    useful_memory_bytes: int
+    resident_memory_bytes: int
+    """From this memory= on, every expert fits in the cache."""
+    n_ctx: int
+    n_experts: int
+    """Of all layers."""
+    n_experts_cached: int
+    token_expert_bytes: int
+    """What the experts of one token take."""
+    missed_bytes_uniform: float
+    """Per token if every expert were equally likely: the worst case."""
+    missed_bytes_typical: float
+    """Per token as on routing of real models, with the default policy (docs/cache.md)."""
+    read_bytes: int
+    """Mean size of a read in the probe; 0, like the rest, without one."""
+    disk_bytes_per_second: float
+    compute_seconds: float
+    """Of one token with every expert in memory."""
+    tokens_per_second_slow: float
+    """An estimate: worst-case routing, reading and computing one after the other."""
+    tokens_per_second_fast: float
+    """An estimate: typical routing, reading and computing overlapped."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReplayRow(Record):
+    """One policy at one cache size, over the decoded tokens of a trace."""
+
+    policy: str
+    """Or "belady": the bound that no policy can beat."""
+    cache_bytes: int
+    cache_share: float
+    """Of all experts' bytes."""
+    requests: int
+    """Experts asked for, once per token and layer."""
+    hits: int
+    """0 for the bound, which may keep experts in part."""
+    hit_rate: float
+    missed_bytes_per_token: float
+    ratio_to_lru: float
+    """Missed bytes over those of LRU."""
+    ratio_to_belady: float
+    """Missed bytes over those of the bound; 1: nothing is left to gain."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Replay(Record):
+    """A routing trace replayed through eviction policies, from replay()."""
+
+    model: str
+    """As the trace names it."""
+    n_layers: int
+    n_experts: int
+    """Per layer."""
+    prompt_steps: int
+    """Ubatches of prompts, which warm the cache and are not counted."""
+    tokens: int
+    """Decoded."""
+    expert_bytes: int
+    """Of all experts."""
+    rows: tuple[ReplayRow, ...]
+    """By cache size, by policy, the bound last."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation(Record):
     """How good a model is on a text; natural logarithms. What compares with a base model is None without one."""
 

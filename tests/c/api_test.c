@@ -399,6 +399,74 @@ static void two_models_and_four_threads_give_what_one_gives(const char * path, e
     edgemoe_free(models[1]);
 }
 
+/* A recorded run, replayed with the model's sizes, has the hits that the model counted. */
+static void a_recording_can_be_replayed(const char * path) {
+    const char * trace = "edgemoe_api_test_trace.csv";
+    edgemoe_error error;
+    edgemoe_model * model = load(path, 1);
+    CHECK_OK(edgemoe_stop_recording(model, &error)); /* none runs */
+    CHECK_OK(edgemoe_start_recording(model, trace, &error));
+    (void)generate(model, "x");
+    CHECK_OK(edgemoe_stop_recording(model, &error));
+    edgemoe_stats stats;
+    edgemoe_stats_init(&stats);
+    CHECK_OK(edgemoe_stats_get(model, &stats, &error));
+    edgemoe_model_info info;
+    edgemoe_model_info_init(&info);
+    CHECK_OK(edgemoe_info(model, &info, &error));
+    edgemoe_free(model);
+
+    const char * const policies[] = {"default"};
+    edgemoe_replay_params params;
+    edgemoe_replay_params_init(&params);
+    params.model = path;
+    params.policies = policies;
+    params.n_policies = 1;
+    params.cache_bytes = &info.expert_cache_bytes;
+    params.n_cache_bytes = 1;
+    edgemoe_replay * replay = NULL;
+    CHECK_OK(edgemoe_replay_open(trace, &params, &replay, &error));
+    edgemoe_replay_info described;
+    edgemoe_replay_info_init(&described);
+    CHECK_OK(edgemoe_replay_describe(replay, &described, &error));
+    CHECK(described.n_rows == 2);
+    CHECK(described.tokens == MAX_TOKENS - 1);
+    edgemoe_replay_row row;
+    edgemoe_replay_row_init(&row);
+    CHECK_OK(edgemoe_replay_get(replay, 0, &row, &error));
+    CHECK(strcmp(row.policy, "default") == 0);
+    CHECK(row.requests == stats.expert_requests);
+    CHECK(row.hits == stats.expert_hits);
+    CHECK_OK(edgemoe_replay_get(replay, 1, &row, &error));
+    CHECK(strcmp(row.policy, "belady") == 0);
+    CHECK(edgemoe_replay_get(replay, 2, &row, &error) == EDGEMOE_INVALID_ARGUMENT);
+    edgemoe_replay_free(replay);
+    edgemoe_replay_free(NULL);
+    CHECK(remove(trace) == 0);
+    CHECK(edgemoe_replay_open(trace, NULL, &replay, &error) == EDGEMOE_NOT_FOUND);
+}
+
+static void a_plan_says_what_fits(const char * path) {
+    edgemoe_error error;
+    edgemoe_load_params params;
+    edgemoe_load_params_init(&params);
+    edgemoe_plan_params plan_params;
+    edgemoe_plan_params_init(&plan_params);
+    plan_params.probe_seconds = 0;
+    edgemoe_forecast forecast;
+    edgemoe_forecast_init(&forecast);
+    params.memory_bytes = 1 << 20;
+    CHECK_OK(edgemoe_plan(path, &params, &plan_params, &forecast, &error));
+    CHECK(strcmp(forecast.mode, "none") == 0);
+    params.memory_bytes = forecast.least_memory_bytes + (8 << 20);
+    CHECK_OK(edgemoe_plan(path, &params, &plan_params, &forecast, &error));
+    CHECK(strcmp(forecast.mode, "none") != 0);
+    CHECK(forecast.memory_bytes == params.memory_bytes);
+    CHECK(forecast.tokens_per_second_fast == 0);
+    forecast.struct_size = 0;
+    CHECK(edgemoe_plan(path, &params, &plan_params, &forecast, &error) == EDGEMOE_INVALID_ARGUMENT);
+}
+
 int main(int argc, char ** argv) {
     if (argc != 2) {
         fprintf(stderr, "usage: %s MODEL.gguf\n", argv[0]);
@@ -419,5 +487,7 @@ int main(int argc, char ** argv) {
     a_packed_file_describes_itself_and_generates_the_same(path, model);
     two_models_and_four_threads_give_what_one_gives(path, model);
     edgemoe_free(model);
+    a_recording_can_be_replayed(path);
+    a_plan_says_what_fits(path);
     return 0;
 }

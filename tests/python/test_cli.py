@@ -233,7 +233,7 @@ def test_the_version_is_told(cli: Cli) -> None:
     assert only_line(cli("--version").stdout) == f"edgemoe {edgemoe.__version__}"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["inspect", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["inspect", "--help"], ["plan", "--help"]])
 def test_every_command_explains_itself(cli: Cli, arguments: list[str]) -> None:
     done = cli(*arguments)
     assert done.returncode == 0

@@ -293,6 +293,121 @@ typedef struct edgemoe_stats {
 EDGEMOE_API void edgemoe_stats_init(edgemoe_stats * stats);
 EDGEMOE_API edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stats, edgemoe_error * error);
 
+/* ---- routing traces ---- */
+
+/* From now on writes what the model's routers choose to the file `path` (created or replaced): a routing trace, which
+ * edgemoe_replay_open reads. A recording that runs is ended first. Begun before anything is evaluated, a replay of it
+ * gives the hits of single-token decoding exactly. EDGEMOE_UNSUPPORTED where nothing is streamed. */
+EDGEMOE_API edgemoe_code edgemoe_start_recording(edgemoe_model * model, const char * path, edgemoe_error * error);
+/* Ends the recording, if one runs; only then is the file whole. EDGEMOE_IO when it could not be written. */
+EDGEMOE_API edgemoe_code edgemoe_stop_recording(edgemoe_model * model, edgemoe_error * error);
+
+/* ---- planning ---- */
+
+typedef struct edgemoe_plan_params {
+    size_t struct_size;
+    double probe_seconds; /* 1: for reading, and again for computing; 0: no speed is measured or estimated */
+} edgemoe_plan_params;
+
+EDGEMOE_API void edgemoe_plan_params_init(edgemoe_plan_params * params);
+
+/* What loading would give. Missed bytes: expert bytes that a token has to read. */
+typedef struct edgemoe_forecast {
+    size_t struct_size;
+    const char * mode;     /* "streamed", "resident", "dense", or "none": it does not fit. Static storage */
+    const char * io;       /* I/O engine that was probed, or "none". Static storage */
+    uint64_t memory_bytes; /* the ceiling in force, 0 if only the cache was given */
+    /* What the ceiling has to hold, besides the expert cache. */
+    uint64_t process_bytes; /* resident before loading */
+    uint64_t hot_bytes;     /* weights in memory */
+    uint64_t kv_cache_bytes;
+    uint64_t compute_bytes; /* compute and output buffers, scratch memory */
+    uint64_t io_bytes;      /* read buffers */
+    uint64_t reserve_bytes; /* tokenizer, graphs, the allocator's losses: a guess */
+    uint64_t expert_cache_bytes;
+    uint64_t expert_bytes; /* slots of all experts */
+    uint64_t least_memory_bytes;
+    uint64_t useful_memory_bytes;
+    uint64_t resident_memory_bytes; /* from here on every expert fits */
+    int32_t n_ctx;
+    uint64_t n_experts;          /* of all layers */
+    uint64_t n_experts_cached;   /* that fit the cache */
+    uint64_t token_expert_bytes; /* what the experts of one token take */
+    double missed_bytes_uniform; /* per token if every expert were equally likely: the worst case */
+    double missed_bytes_typical; /* per token as on routing of real models, with the default policy */
+    /* Measured by the probe; 0 without one. */
+    uint64_t read_bytes; /* mean size of a read, as loading would make them */
+    double disk_bytes_per_second;
+    double compute_seconds; /* of one token with every expert resident */
+    /* An estimate of the speed of generating. Slow: worst-case routing, nothing overlapped; fast: typical routing,
+     * reading and computing overlapped. 0 without a probe. */
+    double tokens_per_second_slow;
+    double tokens_per_second_fast;
+} edgemoe_forecast;
+
+EDGEMOE_API void edgemoe_forecast_init(edgemoe_forecast * forecast);
+
+/* Reads headers, and with a probe some experts, and fills in *forecast. A memory figure that cannot be met is not an
+ * error: mode "none". `params` and `plan_params` may be NULL. */
+EDGEMOE_API edgemoe_code edgemoe_plan(const char * path, const edgemoe_load_params * params,
+                                      const edgemoe_plan_params * plan_params, edgemoe_forecast * forecast,
+                                      edgemoe_error * error);
+
+typedef struct edgemoe_replay_params {
+    size_t struct_size;
+    const char * model;            /* GGUF file whose expert sizes count; NULL: as recorded in the trace */
+    uint64_t expert_bytes;         /* of every expert, where neither model nor trace say it; 0: 1 MiB */
+    const char * const * policies; /* eviction policies by name; none: all */
+    size_t n_policies;
+    const double * cache_shares; /* cache sizes as shares of all experts' bytes, above 0 and at most 1 */
+    size_t n_cache_shares;
+    const uint64_t * cache_bytes; /* and in bytes; neither: shares of 0.05, 0.1, 0.2 and 0.3 */
+    size_t n_cache_bytes;
+} edgemoe_replay_params;
+
+EDGEMOE_API void edgemoe_replay_params_init(edgemoe_replay_params * params);
+
+/* A trace replayed through policies. */
+typedef struct edgemoe_replay edgemoe_replay;
+
+typedef struct edgemoe_replay_info {
+    size_t struct_size;
+    const char * model; /* as the trace names it, or ""; lives as long as the replay */
+    int32_t n_layers;
+    int32_t n_experts;     /* per layer */
+    uint64_t prompt_steps; /* ubatches of prompts */
+    uint64_t tokens;       /* decoded */
+    uint64_t expert_bytes; /* of all experts */
+    size_t n_rows;
+} edgemoe_replay_info;
+
+/* One policy at one cache size, over the decoded tokens; prompts only warm the cache. */
+typedef struct edgemoe_replay_row {
+    size_t struct_size;
+    const char * policy; /* or "belady": the bound that no policy can beat; lives as long as the replay */
+    uint64_t cache_bytes;
+    double cache_share; /* of all experts' bytes */
+    uint64_t requests;  /* experts asked for, once per token and layer */
+    uint64_t hits;      /* 0 for the bound, which may keep experts in part */
+    double hit_rate;
+    double missed_bytes_per_token;
+    double ratio_to_lru;    /* missed bytes over those of LRU */
+    double ratio_to_belady; /* missed bytes over those of the bound */
+} edgemoe_replay_row;
+
+EDGEMOE_API void edgemoe_replay_info_init(edgemoe_replay_info * info);
+EDGEMOE_API void edgemoe_replay_row_init(edgemoe_replay_row * row);
+
+/* Reads the routing trace at `path` (CSV, plain or packed by gzip) and replays it through the engine's own cache and
+ * policies; nothing is loaded. `params` may be NULL. Rows come by cache size, by policy, the bound last. On success
+ * *replay belongs to the caller: free it with edgemoe_replay_free. */
+EDGEMOE_API edgemoe_code edgemoe_replay_open(const char * path, const edgemoe_replay_params * params,
+                                             edgemoe_replay ** replay, edgemoe_error * error);
+EDGEMOE_API edgemoe_code edgemoe_replay_describe(const edgemoe_replay * replay, edgemoe_replay_info * info,
+                                                 edgemoe_error * error);
+EDGEMOE_API edgemoe_code edgemoe_replay_get(const edgemoe_replay * replay, size_t i, edgemoe_replay_row * row,
+                                            edgemoe_error * error);
+EDGEMOE_API void edgemoe_replay_free(edgemoe_replay * replay);
 /* ---- jobs: long calls that load models of their own ---- */
 
 /* `step` names what is being done (valid during the call), `fraction` of it is done, from 0 to 1, and it takes about

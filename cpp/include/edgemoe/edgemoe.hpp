@@ -285,6 +285,16 @@ public:
         return reason;
     }
 
+    // Writes what the routers choose to a trace file until stop_recording(), which says if that went well.
+    void start_recording(const std::string & path) {
+        edgemoe_error error;
+        check(edgemoe_start_recording(get(), detail::zero_terminated(path, "the path"), &error), error);
+    }
+    void stop_recording() {
+        edgemoe_error error;
+        check(edgemoe_stop_recording(get(), &error), error);
+    }
+
     // Stops what runs on this model, from any thread.
     void cancel() noexcept { edgemoe_cancel(get()); }
 
@@ -292,6 +302,60 @@ private:
     explicit Model(edgemoe_model * model) : handle_(model, edgemoe_free) {}
 
     std::unique_ptr<edgemoe_model, decltype(&edgemoe_free)> handle_;
+};
+
+inline edgemoe_plan_params default_plan_params() {
+    edgemoe_plan_params params;
+    edgemoe_plan_params_init(&params);
+    return params;
+}
+
+inline edgemoe_replay_params default_replay_params() {
+    edgemoe_replay_params params;
+    edgemoe_replay_params_init(&params);
+    return params;
+}
+
+// What loading the model at `path` with `params` would give.
+inline edgemoe_forecast plan(const std::string & path, const edgemoe_load_params & params = default_load_params(),
+                             const edgemoe_plan_params & plan_params = default_plan_params()) {
+    edgemoe_forecast forecast;
+    edgemoe_forecast_init(&forecast);
+    edgemoe_error error;
+    check(edgemoe_plan(detail::zero_terminated(path, "the path"), &params, &plan_params, &forecast, &error), error);
+    return forecast;
+}
+
+// A routing trace replayed through eviction policies. Immutable; strings in what it returns live as long as it does.
+class Replay {
+public:
+    explicit Replay(const std::string & path, const edgemoe_replay_params & params = default_replay_params())
+        : handle_(nullptr, edgemoe_replay_free) {
+        edgemoe_replay * replay = nullptr;
+        edgemoe_error error;
+        check(edgemoe_replay_open(detail::zero_terminated(path, "the path"), &params, &replay, &error), error);
+        handle_.reset(replay);
+    }
+
+    edgemoe_replay_info info() const {
+        edgemoe_replay_info info;
+        edgemoe_replay_info_init(&info);
+        edgemoe_error error;
+        check(edgemoe_replay_describe(handle_.get(), &info, &error), error);
+        return info;
+    }
+
+    // i < info().n_rows
+    edgemoe_replay_row row(std::size_t i) const {
+        edgemoe_replay_row row;
+        edgemoe_replay_row_init(&row);
+        edgemoe_error error;
+        check(edgemoe_replay_get(handle_.get(), i, &row, &error), error);
+        return row;
+    }
+
+private:
+    std::unique_ptr<edgemoe_replay, decltype(&edgemoe_replay_free)> handle_;
 };
 
 // How good the model at `path` is on `text` (UTF-8), and how far from params.against. `progress` (may be empty) takes

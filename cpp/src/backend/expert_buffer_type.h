@@ -5,6 +5,7 @@
 #pragma once
 
 #include "backend/expert_layout.h"
+#include "backend/routing_observer.h"
 #include "base/expert_id.h"
 #include "base/status.h"
 #include "store/expert_store.h"
@@ -30,9 +31,12 @@ public:
 
     // What computing needs; all outlive the computations. `threads` is shared with the llama.cpp context.
     void set_streams(ExpertStore * store, const ExpertLayout * layout, ggml_threadpool_t threads);
+    // Told of every choice of the routers from now on; nullptr: nobody. Not while computing. REQUIRES: outlives that.
+    void set_observer(RoutingObserver * observer) { observer_ = observer; }
     ExpertStore * store() const { return store_; }
     const ExpertLayout * layout() const { return layout_; }
     ggml_threadpool_t threads() const { return threads_; }
+    RoutingObserver * observer() const { return observer_; }
 
     // The first failure since the last take_failure(): llama.cpp reports only that a graph failed, this says why.
     void set_failure(const Status & failure);
@@ -44,6 +48,7 @@ private:
     ExpertStore * store_ = nullptr;
     const ExpertLayout * layout_ = nullptr;
     ggml_threadpool_t threads_ = nullptr;
+    RoutingObserver * observer_ = nullptr;
     std::mutex mutex_;
     Status failure_;  // guarded by mutex_
 };

@@ -30,23 +30,37 @@ struct RoutedExpert {
     std::vector<Routed> rows;
 };
 
+int32_t routed_expert(const ggml_tensor * ids, int64_t token, int64_t slot) {
+    return *reinterpret_cast<const int32_t *>(static_cast<const char *>(ids->data) + token * ids->nb[1] +
+                                              slot * ids->nb[0]);
+}
+
+void tell(RoutingObserver & observer, int32_t layer, const ggml_tensor * ids) {
+    std::vector<int32_t> experts;
+    for (int64_t token = 0; token < ids->ne[1]; token++) {
+        for (int64_t slot = 0; slot < ids->ne[0]; slot++) {
+            experts.push_back(routed_expert(ids, token, slot));
+        }
+    }
+    observer.on_routing(layer, static_cast<int32_t>(ids->ne[0]), experts);
+}
+
 // In the order in which the router named them for one token; by number, which is the order in the file, for more.
 std::vector<RoutedExpert> group_by_expert(const ggml_tensor * ids, int64_t n_experts, Status * status) {
     std::vector<int32_t> position(static_cast<size_t>(n_experts), -1);
     std::vector<RoutedExpert> experts;
     for (int64_t token = 0; token < ids->ne[1]; token++) {
         for (int64_t slot = 0; slot < ids->ne[0]; slot++) {
-            const auto * id = reinterpret_cast<const int32_t *>(static_cast<const char *>(ids->data) +
-                                                                token * ids->nb[1] + slot * ids->nb[0]);
-            if (*id < 0 || *id >= n_experts) {
-                *status = Status(StatusCode::kInternal,
-                                 "the router named expert " + std::to_string(*id) + " of " + std::to_string(n_experts));
+            const int32_t expert = routed_expert(ids, token, slot);
+            if (expert < 0 || expert >= n_experts) {
+                *status = Status(StatusCode::kInternal, "the router named expert " + std::to_string(expert) + " of " +
+                                                            std::to_string(n_experts));
                 return {};
             }
-            int32_t & at = position[static_cast<size_t>(*id)];
+            int32_t & at = position[static_cast<size_t>(expert)];
             if (at < 0) {
                 at = static_cast<int32_t>(experts.size());
-                experts.push_back({*id, {}});
+                experts.push_back({expert, {}});
             }
             experts[static_cast<size_t>(at)].rows.push_back({static_cast<int32_t>(slot), static_cast<int32_t>(token)});
         }
@@ -265,16 +279,29 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group,
     if (group.down != nullptr) {
         down_.resize(std::max(down_.size(), ggml_nbytes(group.down)));
     }
+    const ggml_tensor * routing = nodes.front()->src[2];
+    const auto n_tokens = static_cast<int32_t>(routing->ne[1]);
     std::vector<int32_t> ids;
+    std::vector<ExpertUse> uses;
+    std::vector<int32_t> ages;
     ids.reserve(job.experts.size());
+    uses.reserve(job.experts.size());
+    ages.reserve(static_cast<size_t>(ggml_nelements(routing)));  // never moves: `uses` points into it
     for (const RoutedExpert & routed : job.experts) {
         ids.push_back(routed.expert);
+        uses.push_back({n_tokens, routed.rows.size(), ages.data() + ages.size()});
+        for (const Routed row : routed.rows) {
+            ages.push_back(n_tokens - 1 - row.token);
+        }
     }
-    Result<LeasePtr> lease = store.acquire(layer, mask, ids);
+    Result<LeasePtr> lease = store.acquire(layer, mask, ids, uses);
     if (!lease.is_ok()) {
         return lease.status();
     }
     job.lease = lease.value().get();
+    if (type.observer() != nullptr && job.lease->begins_pass()) {
+        tell(*type.observer(), layer, routing);
+    }
 
     // A matrix for few inputs is cut into stretches that a thread's cache holds. For more it is taken whole, since each
     // unit prepares the inputs anew; unless there are so few matrices that threads would run out of them.

@@ -302,4 +302,18 @@ edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stat
     });
 }
 
+edgemoe_code edgemoe_start_recording(edgemoe_model * model, const char * path, edgemoe_error * error) {
+    return guard(error, {{model, "model"}, {path, "path"}}, [&] {
+        std::lock_guard<std::mutex> turn(model->turn);
+        return model->model->start_recording(path);
+    });
+}
+
+edgemoe_code edgemoe_stop_recording(edgemoe_model * model, edgemoe_error * error) {
+    return guard(error, {{model, "model"}}, [&] {
+        std::lock_guard<std::mutex> turn(model->turn);
+        return model->model->stop_recording();
+    });
+}
+
 }  // extern "C"

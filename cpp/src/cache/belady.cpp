@@ -40,8 +40,8 @@ std::vector<std::vector<size_t>> next_uses(const std::vector<ExpertDemand> & dem
 
 class Oracle {
 public:
-    Oracle(const std::vector<ExpertDemand> & demands, const std::vector<uint64_t> & expert_bytes, uint64_t budget_bytes)
-        : demands_(demands), expert_bytes_(expert_bytes), budget_bytes_(budget_bytes), next_use_(next_uses(demands)) {}
+    Oracle(const std::vector<ExpertDemand> & demands, const ExpertSizes & sizes, uint64_t budget_bytes)
+        : demands_(demands), sizes_(sizes), budget_bytes_(budget_bytes), next_use_(next_uses(demands)) {}
 
     BeladyResult run() {
         for (size_t i = 0; i < demands_.size(); ++i) {
@@ -59,8 +59,6 @@ public:
     }
 
 private:
-    uint64_t size_of(int32_t layer) const { return expert_bytes_[static_cast<size_t>(layer)]; }
-
     // What was not counted cost nothing, so the cache may hold anything that was seen: what is needed first.
     void begin_run(size_t first) {
         kept_.clear();
@@ -70,7 +68,7 @@ private:
             for (const int32_t expert : demands_[i].experts) {
                 const ExpertId id{demands_[i].layer, expert};
                 if (passed.insert(id).second && seen_.count(id) != 0) {
-                    keep(i, id, std::min(size_of(id.layer), budget_bytes_ - kept_bytes_));
+                    keep(i, id, std::min(sizes_.of(id), budget_bytes_ - kept_bytes_));
                 }
             }
         }
@@ -78,8 +76,10 @@ private:
 
     void serve(size_t i) {
         const ExpertDemand & demand = demands_[i];
-        const uint64_t bytes = size_of(demand.layer);
+        uint64_t pinned_bytes = 0;
         for (const int32_t expert : demand.experts) {
+            const uint64_t bytes = sizes_.of({demand.layer, expert});
+            pinned_bytes += bytes;
             uint64_t resident_bytes = 0;
             const auto found = kept_.find({i, {demand.layer, expert}});
             if (found != kept_.end()) {
@@ -92,13 +92,13 @@ private:
             result_.misses += static_cast<double>(bytes - resident_bytes) / static_cast<double>(bytes);
         }
         // A demand larger than the budget is served in waves, and pins nothing for long.
-        const uint64_t pinned_bytes = bytes * demand.experts.size();
         if (pinned_bytes <= budget_bytes_) {
             shrink_to(budget_bytes_ - pinned_bytes);
         }
         for (size_t j = 0; j < demand.experts.size(); ++j) {
             if (next_use_[i][j] != kNever) {
-                keep(next_use_[i][j], {demand.layer, demand.experts[j]}, bytes);
+                const ExpertId id{demand.layer, demand.experts[j]};
+                keep(next_use_[i][j], id, sizes_.of(id));
             }
         }
         shrink_to(budget_bytes_);
@@ -124,7 +124,7 @@ private:
     }
 
     const std::vector<ExpertDemand> & demands_;
-    const std::vector<uint64_t> & expert_bytes_;
+    const ExpertSizes & sizes_;
     uint64_t budget_bytes_;
     std::vector<std::vector<size_t>> next_use_;
     std::unordered_set<ExpertId, ExpertIdHash> seen_;
@@ -135,9 +135,8 @@ private:
 
 }  // namespace
 
-BeladyResult belady(const std::vector<ExpertDemand> & demands, const std::vector<uint64_t> & expert_bytes,
-                    uint64_t budget_bytes) {
-    return Oracle(demands, expert_bytes, budget_bytes).run();
+BeladyResult belady(const std::vector<ExpertDemand> & demands, const ExpertSizes & sizes, uint64_t budget_bytes) {
+    return Oracle(demands, sizes, budget_bytes).run();
 }
 
 }  // namespace edgemoe

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/expert_id.h"
+#include "cache/expert_sizes.h"
 
 #include <cstdint>
 #include <vector>
@@ -23,11 +24,10 @@ struct BeladyResult {
     double hit_rate() const { return requests == 0 ? 0.0 : 1.0 - misses / static_cast<double>(requests); }
 };
 
-// `expert_bytes` by layer. A true lower bound of any ExpertCache's missed bytes: the experts of the layer being served
+// A true lower bound of any ExpertCache's missed bytes: the experts of the layer being served
 // are pinned as there, but bytes of experts may be kept in part and anywhere, and when counting begins the cache holds
 // what is best of all that was seen before. With sizes that are equal and divide the budget, nothing is kept in part.
-// REQUIRES: every layer and expert >= 0, every layer has a size.
-BeladyResult belady(const std::vector<ExpertDemand> & demands, const std::vector<uint64_t> & expert_bytes,
-                    uint64_t budget_bytes);
+// REQUIRES: every expert asked for has a size.
+BeladyResult belady(const std::vector<ExpertDemand> & demands, const ExpertSizes & sizes, uint64_t budget_bytes);
 
 }  // namespace edgemoe

@@ -14,7 +14,7 @@ struct NamedPolicy {
 };
 
 constexpr std::array kPolicies = {
-    NamedPolicy{"default", make_two_timescale_policy},
+    NamedPolicy{kDefaultPolicyAlias, make_two_timescale_policy},
     NamedPolicy{"lru", make_lru_policy},
     NamedPolicy{"lfu", make_lfu_policy},
     NamedPolicy{"decayed-frequency", make_decayed_frequency_policy},

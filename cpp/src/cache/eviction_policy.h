@@ -4,6 +4,7 @@
 
 #include "base/expert_id.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -18,12 +19,21 @@ struct PolicyTime {
     int32_t layer = 0;
 };
 
+// Which tokens of a step chose an expert. The default: the step's only token.
+struct ExpertUse {
+    static constexpr int32_t kOnlyToken = 0;
+
+    int32_t n_step_tokens = 1;
+    size_t n_tokens = 1;                 // that chose the expert; at least 1
+    const int32_t * ages = &kOnlyToken;  // of these, by token: how many tokens of the step came after it. Borrowed
+};
+
 class EvictionPolicy {
 public:
     virtual ~EvictionPolicy() = default;
 
     // The router chose `id` at `now` (whether it was resident or not). Called once per expert, layer and step.
-    virtual void on_use(ExpertId id, PolicyTime now) = 0;
+    virtual void on_use(ExpertId id, PolicyTime now, ExpertUse use) = 0;
 
     // `id` got a slot, lost it. Between the two it may be named as victim.
     virtual void on_insert(ExpertId id, PolicyTime now) = 0;
@@ -49,6 +59,7 @@ struct PolicyShape {
 
 // "lru", "lfu", "decayed-frequency", "frequency-distance" (the EdgeMoE paper's), "two-timescale" and "default"
 // (docs/cache.md says which and why). nullptr for an unknown name.
+constexpr const char * kDefaultPolicyAlias = "default";
 std::unique_ptr<EvictionPolicy> make_eviction_policy(const std::string & name, PolicyShape shape);
 std::vector<std::string> eviction_policy_names();
 

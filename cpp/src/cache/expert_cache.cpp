@@ -66,13 +66,13 @@ uint64_t ExpertCache::offset(ExpertId id, Projection projection) const {
     return taken.offsets[static_cast<size_t>(projection)];
 }
 
-void ExpertCache::record_use(ExpertId id, PolicyTime now) {
+void ExpertCache::record_use(ExpertId id, PolicyTime now, ExpertUse use) {
     Slot & used = slot(id);
     if (used.last_use != now.step) {
         used.use_before = used.last_use;
         used.last_use = now.step;
     }
-    policy_->on_use(id, now);
+    policy_->on_use(id, now, use);
 }
 
 bool ExpertCache::insert(ExpertId id, const MatrixBytes & matrices, PolicyTime now, std::vector<ExpertId> * evicted) {

@@ -55,7 +55,7 @@ public:
     uint64_t offset(ExpertId id, Projection projection) const;
 
     // The router chose `id`; tells the policy. Independent of residency.
-    void record_use(ExpertId id, PolicyTime now);
+    void record_use(ExpertId id, PolicyTime now, ExpertUse use = {});
 
     // Gives `id` a slot, evicting unpinned experts: those that pass through, the latest first, then as the policy says.
     // They are appended to *evicted. Returns false, with what was evicted up to then in *evicted, when the pinned slots

@@ -21,7 +21,7 @@ public:
           last_step_(static_cast<size_t>(shape.n_layers), 0),
           layer_weights_(static_cast<size_t>(shape.n_layers), 1.0F) {}
 
-    void on_use(ExpertId id, PolicyTime now) override {
+    void on_use(ExpertId id, PolicyTime now, ExpertUse) override {
         int64_t & last_step = last_step_[static_cast<size_t>(id.layer)];
         if (now.step != last_step) {
             // Steps restart when a session does; then nothing fades.

@@ -11,7 +11,7 @@ public:
     explicit LfuPolicy(PolicyShape shape) : counts_(shape), layer_weights_(static_cast<size_t>(shape.n_layers), 1.0F) {}
 
     // A float counts exactly to 2^24 uses and then stays there, in order.
-    void on_use(ExpertId id, PolicyTime) override { counts_.set_value(id, counts_.value(id) + 1.0F); }
+    void on_use(ExpertId id, PolicyTime, ExpertUse) override { counts_.set_value(id, counts_.value(id) + 1.0F); }
     void on_insert(ExpertId id, PolicyTime) override { counts_.insert(id); }
     void on_remove(ExpertId id) override { counts_.remove(id); }
 

@@ -22,7 +22,7 @@ public:
         prev(sentinel_) = sentinel_;
     }
 
-    void on_use(ExpertId id, PolicyTime) override {
+    void on_use(ExpertId id, PolicyTime, ExpertUse) override {
         const int32_t i = index(id);
         if (next(i) != kAbsent) {
             unlink(i);

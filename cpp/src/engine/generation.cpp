@@ -85,6 +85,7 @@ Result<StopReason> generate(Session & session, const std::string & prompt, const
     const StreamStats at_start = store_stats(model);
     auto start = Clock::now();
     session.set_stats(stats);
+    model.set_recorded_phase(TracePhase::kPrompt);
     status = session.append(tokens.data(), tokens.size());
     stats.prompt_seconds = seconds_since(start);
     stats.prompt_tokens = tokens.size();
@@ -106,6 +107,7 @@ Result<StopReason> generate(Session & session, const std::string & prompt, const
     };
 
     start = Clock::now();
+    model.set_recorded_phase(TracePhase::kDecode);
     LlamaSampler sampler = make_sampler(*model.handle(), options.sampling);
     for (int32_t token : tokens) {
         llama_sampler_accept(sampler.get(), token);

@@ -4,6 +4,7 @@
 #include "engine/log.h"
 #include "engine/model_layout.h"
 #include "engine/process_memory.h"
+#include "store/slot_sizes.h"
 
 #include <algorithm>
 #include <chrono>
@@ -85,8 +86,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     if (!cache_bytes.is_ok()) {
         return cache_bytes.status();
     }
-    Status status =
-        options.streaming ? model->load_streamed(cache_bytes.value(), decorate) : model->load_by_llama();
+    Status status = options.streaming ? model->load_streamed(cache_bytes.value(), decorate) : model->load_by_llama();
     if (!status.is_ok()) {
         return status;
     }
@@ -96,14 +96,9 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
 
 Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDecorator & decorate) {
     const ExpertIndex & experts = source_->experts();
-    PolicyShape shape;
-    shape.n_layers = experts.layers().back().layer + 1;
-    for (const ExpertLayer & layer : experts.layers()) {
-        shape.n_experts = std::max(shape.n_experts, static_cast<int32_t>(layer.experts.size()));
-    }
     ExpertStoreOptions options;
     options.cache_bytes = cache_bytes;
-    options.policy = make_eviction_policy(options_.eviction, shape);
+    options.policy = make_eviction_policy(options_.eviction, policy_shape(experts));
     if (options.policy == nullptr) {
         std::string names;
         for (const std::string & name : eviction_policy_names()) {
@@ -209,6 +204,36 @@ Status Model::load_by_llama() {
 }
 
 Model::~Model() = default;
+
+Status Model::start_recording(const std::string & path) {
+    if (store_ == nullptr) {
+        return Status(StatusCode::kUnsupported,
+                      source_->path() + ": nothing is streamed, so there is no routing to record");
+    }
+    Status status = stop_recording();
+    if (!status.is_ok()) {
+        return status;
+    }
+    Result<std::unique_ptr<RoutingRecorder>> recorder = RoutingRecorder::create(path, *source_);
+    if (!recorder.is_ok()) {
+        return recorder.status();
+    }
+    recorder_ = std::move(recorder).value();
+    type_.set_observer(recorder_.get());
+    return Status::ok();
+}
+
+Status Model::stop_recording() {
+    type_.set_observer(nullptr);
+    const std::unique_ptr<RoutingRecorder> recorder = std::move(recorder_);
+    return recorder != nullptr ? recorder->close() : Status::ok();
+}
+
+void Model::set_recorded_phase(TracePhase phase) const {
+    if (recorder_ != nullptr) {
+        recorder_->set_phase(phase);
+    }
+}
 
 const char * Model::mode() const {
     if (source_->experts().empty()) {

@@ -9,6 +9,7 @@
 #include "engine/llama_handles.h"
 #include "engine/load_options.h"
 #include "engine/memory_plan.h"
+#include "engine/routing_recorder.h"
 #include "storage/reader_factory.h"
 #include "store/expert_store.h"
 
@@ -53,6 +54,14 @@ public:
     // Why the last llama_decode failed, if the expert store is the reason; forgets it.
     Status take_failure() const { return type_.take_failure(); }
 
+    // From now on writes what the routers choose to a trace file; a recording that runs is ended first. Not while
+    // computing. kUnsupported where nothing is streamed, kIo.
+    Status start_recording(const std::string & path);
+    // Ends the recording, if one runs. kIo when anything could not be written.
+    Status stop_recording();
+    // For the recording, if one runs: what is computed from now on.
+    void set_recorded_phase(TracePhase phase) const;
+
     // "streamed" (experts pass through the cache), "resident" (all experts fit, or llama.cpp holds them), "dense".
     const char * mode() const;
     std::string io_name() const { return store_ != nullptr ? store_->reader_name() : "none"; }
@@ -74,6 +83,7 @@ private:
     int32_t n_threads_ = 1;
     double load_seconds_ = 0;
     std::string io_reason_;
+    std::unique_ptr<RoutingRecorder> recorder_;
     GgmlThreadPool threads_;
     std::unique_ptr<ExpertLayout> layout_;
     std::unique_ptr<RowConverter> decorated_;

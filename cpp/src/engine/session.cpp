@@ -187,6 +187,8 @@ Status Session::decode(const int32_t * tokens, const int32_t * sequences, size_t
     }
     const auto start = std::chrono::steady_clock::now();
     const StreamStats before = model_.store() != nullptr ? model_.store()->stats() : StreamStats();
+    const bool one = n_tokens == 1;
+    model_.set_recorded_phase(one ? TracePhase::kDecode : TracePhase::kPrompt);
     Status status = evaluate_parts(tokens, sequences, n_tokens, logits);
     if (!status.is_ok()) {
         return status;
@@ -194,7 +196,6 @@ Status Session::decode(const int32_t * tokens, const int32_t * sequences, size_t
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const StreamStats spent = difference(model_.store() != nullptr ? model_.store()->stats() : StreamStats(), before);
     std::lock_guard<std::mutex> lock(stats_mutex_);
-    const bool one = n_tokens == 1;
     StreamStats & sum = one ? stats_.generation : stats_.prompt;
     sum.requests += spent.requests;
     sum.hits += spent.hits;

@@ -23,10 +23,13 @@ MatrixBytes matrices(uint64_t expert_bytes) {
 StreamingRule streaming_rule(const RoutingTrace & trace, uint64_t budget_bytes) {
     std::vector<uint64_t> layer_bytes;
     uint64_t largest = 0;
-    for (const uint64_t bytes : trace.expert_bytes) {
-        const uint64_t slot_bytes = ExpertCache::slot_bytes(matrices(bytes));
-        layer_bytes.push_back(slot_bytes * static_cast<uint64_t>(trace.shape.n_experts));
-        largest = std::max(largest, slot_bytes);
+    for (int32_t layer = 0; layer < trace.shape.n_layers; ++layer) {
+        layer_bytes.push_back(0);
+        for (int32_t expert = 0; expert < trace.shape.n_experts; ++expert) {
+            const uint64_t slot_bytes = ExpertCache::slot_bytes(matrices(trace.sizes.of({layer, expert})));
+            layer_bytes.back() += slot_bytes;
+            largest = std::max(largest, slot_bytes);
+        }
     }
     size_t n_experts_used = 0;
     for (const TraceStep & step : trace.steps) {
@@ -53,7 +56,7 @@ public:
             counted.decode_tokens += 1;
             for (const TraceLayer & layer : step.layers) {
                 now.layer = layer.layer;
-                serve_layer(layer, trace.expert_bytes[static_cast<size_t>(layer.layer)], step.phase, now, &counted);
+                serve_layer(layer, trace.sizes, step.phase, now, &counted);
             }
             ++now.step;
         }
@@ -61,14 +64,18 @@ public:
     }
 
 private:
-    void serve_layer(const TraceLayer & layer, uint64_t bytes, TracePhase phase, PolicyTime now,
+    void serve_layer(const TraceLayer & layer, const ExpertSizes & sizes, TracePhase phase, PolicyTime now,
                      ReplayResult * counted) {
         std::optional<StreamLimits> limits;
         if (phase == TracePhase::kPrompt) {
-            limits = rule_.limits(layer.layer, layer.experts.size(), layer.experts.size() * bytes);
+            uint64_t wanted_bytes = 0;
+            for (const int32_t expert : layer.experts) {
+                wanted_bytes += sizes.of({layer.layer, expert});
+            }
+            limits = rule_.limits(layer.layer, layer.experts.size(), wanted_bytes);
         }
-        for (const int32_t expert : layer.experts) {
-            cache_.record_use({layer.layer, expert}, now);
+        for (size_t place = 0; place < layer.experts.size(); ++place) {
+            cache_.record_use({layer.layer, layer.experts[place]}, now, layer.use(place));
         }
         absent_.clear();
         for (const int32_t expert : layer.experts) {
@@ -84,8 +91,9 @@ private:
         }
         counted->requests += layer.experts.size();
         counted->hits += pinned_.size();
-        counted->missed_bytes += absent_.size() * bytes;
         for (const ExpertId id : absent_) {
+            const uint64_t bytes = sizes.of(id);
+            counted->missed_bytes += bytes;
             evicted_.clear();
             bool inserted = insert(id, bytes, limits, now);
             if (!inserted) {
@@ -146,7 +154,7 @@ BeladyResult replay_belady(const RoutingTrace & trace, uint64_t budget_bytes) {
             demands.push_back({layer.layer, layer.experts, step.phase == TracePhase::kDecode});
         }
     }
-    return belady(demands, trace.expert_bytes, budget_bytes);
+    return belady(demands, trace.sizes, budget_bytes);
 }
 
 }  // namespace edgemoe

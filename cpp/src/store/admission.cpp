@@ -26,10 +26,10 @@ std::optional<StreamLimits> ExpertStore::stream_limits(const Lease & lease) cons
     return rule_.limits(lease.layer_, lease.size(), bytes);
 }
 
-void ExpertStore::count_uses(const Lease & lease) {
-    for (const int32_t e : lease.entries_) {
-        const ExpertEntry & entry = experts_[e];
-        cache_.record_use(entry.id, time_);
+void ExpertStore::count_uses(const Lease & lease, const std::vector<ExpertUse> & uses) {
+    for (size_t i = 0; i < lease.size(); i++) {
+        const ExpertEntry & entry = experts_[lease.entries_[i]];
+        cache_.record_use(entry.id, time_, uses.empty() ? ExpertUse() : uses[i]);
         stats_.requests++;
         bool is_there = entry.is_resident;
         for (size_t p = 0; p < kProjectionCount && is_there; p++) {

@@ -24,6 +24,10 @@ int64_t chunk_rows(const ExpertPart & part) {
 
 }  // namespace
 
+uint64_t ChunkQueue::most_read_bytes(const ExpertPart & part) {
+    return std::min(part.bytes, row_bytes(part) * static_cast<uint64_t>(chunk_rows(part)));
+}
+
 size_t Chunk::read_bytes() const {
     return static_cast<size_t>(align_up(skip_bytes + bytes, kDirectAlignment));
 }
@@ -34,8 +38,7 @@ uint64_t ChunkQueue::buffer_bytes(const ExpertIndex & index) {
         for (const ExpertParts & parts : layer.experts) {
             for (const ExpertPart & part : parts) {
                 if (part.present) {
-                    most =
-                        std::max(most, std::min(part.bytes, row_bytes(part) * static_cast<uint64_t>(chunk_rows(part))));
+                    most = std::max(most, most_read_bytes(part));
                 }
             }
         }

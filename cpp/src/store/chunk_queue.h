@@ -35,6 +35,8 @@ class ChunkQueue {
 public:
     // The largest read of any matrix of `index`, and so the size of a buffer.
     static uint64_t buffer_bytes(const ExpertIndex & index);
+    // Most bytes that one read of a matrix brings.
+    static uint64_t most_read_bytes(const ExpertPart & part);
 
     // `n_buffers` reads in flight at once, each with a buffer of `buffer_bytes` (0 if all are in place). kOutOfBudget
     // when memory is refused.

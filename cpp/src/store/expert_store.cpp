@@ -142,7 +142,9 @@ Status ExpertStore::resolve(int32_t layer, ProjectionMask mask, const std::vecto
     return Status::ok();
 }
 
-Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts) {
+Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts,
+                                      const std::vector<ExpertUse> & uses) {
+    assert(uses.empty() || uses.size() == experts.size());
     std::unique_lock<std::mutex> lock(mutex_);
     if (idle_leases_.empty()) {
         idle_leases_.emplace_back(new Lease(*this));
@@ -163,10 +165,11 @@ Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const 
     lease.number_ = ++n_leases_;
     lease.time_ = time_;
     const bool first_of_pass = pass_mask_ == 0;
+    lease.begins_pass_ = first_of_pass;
     pass_mask_ = static_cast<ProjectionMask>(pass_mask_ | mask);
     lease.stream_ = stream_limits(lease);
     if (first_of_pass) {
-        count_uses(lease);
+        count_uses(lease, uses);
     }
     pin_residents(lease);
     admit(lease);

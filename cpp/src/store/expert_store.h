@@ -63,10 +63,12 @@ public:
     static uint64_t staging_bytes(const ExpertIndex & index, size_t n_staging);
 
     // Makes the projections in `mask` of the experts of `layer` resident; does not wait. `experts`: distinct numbers.
+    // `uses`: for the policy, by place in `experts`; empty: one token each.
     // Fails with kOutOfBudget when not even one fits, kFormat when an expert does not exist or lacks a projection, in
     // place with kIo when a file has changed since it was opened (looked at once a pass). What an earlier Lease failed
     // to read, or left behind unread, is read anew. No Lease outlives the store.
-    Result<LeasePtr> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts);
+    Result<LeasePtr> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts,
+                             const std::vector<ExpertUse> & uses = {});
 
     // Gives up every slot, so that what comes next is read and converted anew. Waits for reads that are on their way.
     // REQUIRES: no Lease lives.
@@ -110,7 +112,7 @@ private:
     // admission.cpp
     bool start_pass(int32_t layer, ProjectionMask mask);
     std::optional<StreamLimits> stream_limits(const Lease & lease) const;
-    void count_uses(const Lease & lease);
+    void count_uses(const Lease & lease, const std::vector<ExpertUse> & uses);
     void pin_residents(Lease & lease);
     void admit(Lease & lease);
     bool insert(const Lease & lease, ExpertEntry & entry);

@@ -28,6 +28,9 @@ public:
 
     size_t size() const { return entries_.size(); }
 
+    // True for the first lease of its layer in a pass over the layers: the one whose uses are counted.
+    bool begins_pass() const { return begins_pass_; }
+
     // The matrix of the i-th expert asked for, converted; nullptr while it is not there. It stays valid until
     // release(i). No lock.
     const std::byte * data(size_t i, Projection projection) const;
@@ -73,6 +76,7 @@ private:
     ProjectionMask mask_ = 0;
     uint64_t number_ = 0;  // from 1, in the order of acquire()
     PolicyTime time_;
+    bool begins_pass_ = false;
     std::optional<StreamLimits> stream_;  // the experts pass through the cache
     std::vector<int32_t> entries_;        // index into the store's table
     std::vector<std::atomic<Admission>>

@@ -7,12 +7,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from edgemoe.cli import exit_status, generate, inspect, pack, perplexity, profile, unpack
+from edgemoe.cli import exit_status, generate, inspect, pack, perplexity, plan, profile, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (generate, inspect, profile, pack, unpack, perplexity)
+_COMMANDS = (generate, inspect, plan, profile, pack, unpack, perplexity)
 
 
 def _parser() -> argparse.ArgumentParser:

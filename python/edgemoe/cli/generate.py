@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -80,6 +81,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     output = parser.add_argument_group("output")
     output.add_argument("--json", action="store_true", help='print one object {"text": ..., "stats": {...}} at the end')
     output.add_argument("--stats", action="store_true", help="speed, hit rate and memory on standard error")
+    output.add_argument("--record-trace", metavar="FILE", help='write the routing to FILE, for "edgemoe plan --trace"')
     output.add_argument("-q", "--quiet", action="store_true", help="nothing on standard error but errors")
     output.add_argument("-v", "--verbose", action="store_true", help="the engine's log on standard error")
     parser.set_defaults(run=run, usage_error=parser.error)
@@ -100,22 +102,23 @@ def run(args: argparse.Namespace) -> int:
             print(mode_line(model.info), file=sys.stderr, flush=True)
         if args.chat:
             prompt = model.apply_chat_template(_messages(args.system, prompt))
-        stream = model.generate(
-            prompt,
-            max_tokens=args.max_tokens,
-            temperature=args.temp,
-            top_k=args.top_k,
-            top_p=args.top_p,
-            min_p=args.min_p,
-            repeat_penalty=args.repeat_penalty,
-            stop=args.stop,
-            seed=args.seed,
-            ignore_eos=args.ignore_eos,
-            context_shift=args.context_shift,
-            parse_special=True if args.chat else None,
-            stream=True,
-        )
-        text, was_interrupted = _print_pieces(stream, silent=args.json)
+        with model.recording(args.record_trace) if args.record_trace else contextlib.nullcontext():
+            stream = model.generate(
+                prompt,
+                max_tokens=args.max_tokens,
+                temperature=args.temp,
+                top_k=args.top_k,
+                top_p=args.top_p,
+                min_p=args.min_p,
+                repeat_penalty=args.repeat_penalty,
+                stop=args.stop,
+                seed=args.seed,
+                ignore_eos=args.ignore_eos,
+                context_shift=args.context_shift,
+                parse_special=True if args.chat else None,
+                stream=True,
+            )
+            text, was_interrupted = _print_pieces(stream, silent=args.json)
         stats = model.stats
     if args.json:
         print(json.dumps({"text": text, "stop_reason": stream.stop_reason, "stats": dict(stats)}))

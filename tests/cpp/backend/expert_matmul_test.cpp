@@ -181,6 +181,38 @@ TEST_CASE("ProductsEqualGgmlsOwnToTheLastBit") {
     }
 }
 
+TEST_CASE("TheRoutingIsToldOncePerLayerAndUbatch") {
+    struct Told final : RoutingObserver {
+        void on_routing(int32_t layer, int32_t n_slots, const std::vector<int32_t> & experts) override {
+            CHECK(layer == RandomLayer::kLayer);
+            CHECK(n_slots == kUsed);
+            calls.push_back(experts);
+        }
+        std::vector<std::vector<int32_t>> calls;
+    };
+    const RandomLayer layer(GGML_TYPE_Q4_0, 64, 32);
+    const ExpertLayout layout(layer.index());
+    Stream stream(layer, layout, 8, 2, {});
+    Told told;
+    std::vector<std::vector<int32_t>> expected;
+    for (const int64_t n_tokens : {1, 5}) {
+        Products products(layer, n_tokens, 11);
+        stream.place(products);
+        stream.type.set_observer(&told);
+        (void)stream.compute(products);  // gate and up, then down
+        stream.type.set_observer(nullptr);
+        (void)stream.compute(products);
+        std::vector<int32_t> routed;
+        for (int64_t token = 0; token < n_tokens; ++token) {
+            const auto * row = reinterpret_cast<const int32_t *>(static_cast<const char *>(products.ids->data) +
+                                                                 token * static_cast<int64_t>(products.ids->nb[1]));
+            routed.insert(routed.end(), row, row + kUsed);
+        }
+        expected.push_back(routed);
+    }
+    CHECK(told.calls == expected);
+}
+
 // As in a packed file: the tensor that llama.cpp sees has the first expert's type, and every expert its own.
 TEST_CASE("ExpertsOfDifferentTypesInOneLayerAreEachMultipliedAsGgmlMultipliesTheirs") {
     std::vector<std::unique_ptr<RandomLayer>> layers;
@@ -286,7 +318,8 @@ TEST_CASE("ActivationAndDownFollowWithinEachExpert") {
                     Stream stream(layer, layout, n_slots, n_threads, plan);
                     Products products(layer, n_tokens, 11, Products::Chain::kYes);
                     stream.place(products);
-                    // Where ggml's allocator may put it, since the results of gate are not needed after the activation.
+                    // Where ggml's allocator may put it, since the results of gate are not needed after the
+                    // activation.
                     ggml_tensor * down = products.nodes.front();
                     std::vector<char> place(ggml_nbytes(down));
                     down->data = down->src[1]->src[0]->data = place.data();

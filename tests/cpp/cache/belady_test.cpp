@@ -17,10 +17,15 @@ std::vector<ExpertDemand> one_by_one(const std::vector<int32_t> & experts) {
     return demands;
 }
 
+// One layer of experts of `bytes` bytes.
+ExpertSizes of_size(uint64_t bytes) {
+    return ExpertSizes::by_layer(8, {bytes});
+}
+
 TEST_CASE("BeladyReproducesTheTextbookExample") {
     // Silberschatz et al., "Operating System Concepts": nine faults with three frames.
     const auto demands = one_by_one({7, 0, 1, 2, 0, 3, 0, 4, 2, 3, 0, 3, 2, 1, 2, 0, 1, 7, 0, 1});
-    const BeladyResult result = belady(demands, {10}, 30);
+    const BeladyResult result = belady(demands, of_size(10), 30);
     CHECK(result.requests == 20);
     CHECK(result.missed_bytes == 90);
     CHECK(result.misses == doctest::Approx(9));
@@ -30,27 +35,35 @@ TEST_CASE("BeladyReproducesTheTextbookExample") {
 TEST_CASE("ExpertsOfOneDemandArePinnedTogether") {
     // Expert 0 is needed soonest, but has to leave for a demand that fills the cache.
     const std::vector<ExpertDemand> demands{{0, {0}}, {0, {1, 2}}, {0, {0}}};
-    CHECK(belady(demands, {1}, 2).missed_bytes == 4);
-    CHECK(belady(demands, {1}, 3).missed_bytes == 3);
+    CHECK(belady(demands, of_size(1), 2).missed_bytes == 4);
+    CHECK(belady(demands, of_size(1), 3).missed_bytes == 3);
 }
 
 TEST_CASE("WhatIsNotCountedWarmsTheCache") {
     const std::vector<ExpertDemand> demands{{0, {0, 1}, false}, {0, {2}, false}, {0, {0}, true}, {0, {2}, true}};
-    CHECK(belady(demands, {8}, 16).missed_bytes == 0);
-    CHECK(belady(demands, {8}, 8).missed_bytes == 8);
-    CHECK(belady(demands, {8}, 16).requests == 2);
+    CHECK(belady(demands, of_size(8), 16).missed_bytes == 0);
+    CHECK(belady(demands, of_size(8), 8).missed_bytes == 8);
+    CHECK(belady(demands, of_size(8), 16).requests == 2);
 }
 
 TEST_CASE("NothingFitsABudgetOfZero") {
-    const BeladyResult result = belady(one_by_one({1, 1, 1}), {8}, 0);
+    const BeladyResult result = belady(one_by_one({1, 1, 1}), of_size(8), 0);
     CHECK(result.missed_bytes == 24);
     CHECK(result.hit_rate() == 0.0);
-    CHECK(belady({}, {8}, 100).hit_rate() == 0.0);
+    CHECK(belady({}, of_size(8), 100).hit_rate() == 0.0);
+}
+
+TEST_CASE("ExpertsOfOneLayerMayDifferInSize") {
+    ExpertSizes sizes{3, {8, 2, 0}};
+    const auto demands = one_by_one({0, 1, 0, 1});
+    CHECK(belady(demands, sizes, 10).missed_bytes == 10);
+    // Beside the small one 6 of the large one's 8 bytes are kept; beside the large one nothing.
+    CHECK(belady(demands, sizes, 8).missed_bytes == 8 + 2 + 2 + 2);
 }
 
 TEST_CASE("AnExpertMayBeKeptInPart") {
     // 5 bytes beside the pinned expert 1 keep half of expert 0.
-    const BeladyResult result = belady(one_by_one({0, 1, 0}), {10}, 15);
+    const BeladyResult result = belady(one_by_one({0, 1, 0}), of_size(10), 15);
     CHECK(result.missed_bytes == 25);
     CHECK(result.misses == doctest::Approx(2.5));
 }
@@ -85,7 +98,8 @@ TEST_CASE("BeladyEqualsTheBestOfAllChoices") {
             experts.push_back(static_cast<int32_t>(random() % 5));
         }
         for (size_t n_slots = 1; n_slots <= 3; ++n_slots) {
-            CHECK(belady(one_by_one(experts), {1}, n_slots).missed_bytes == least_misses(experts, 0, {}, n_slots));
+            CHECK(belady(one_by_one(experts), of_size(1), n_slots).missed_bytes ==
+                  least_misses(experts, 0, {}, n_slots));
         }
     }
 }

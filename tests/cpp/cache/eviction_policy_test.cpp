@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <initializer_list>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -19,7 +20,7 @@ private:
 };
 
 void use(EvictionPolicy * policy, ExpertId id, int64_t step) {
-    policy->on_use(id, {step, id.layer});
+    policy->on_use(id, {step, id.layer}, {});
 }
 
 void use_and_insert(EvictionPolicy * policy, ExpertId id, int64_t step) {
@@ -131,6 +132,39 @@ TEST_CASE("TwoTimescaleKeepsBothTheLatestAndTheFavourite") {
     use_and_insert(policy.get(), {0, 2}, 19);  // the latest
     use(policy.get(), {0, 2}, 20);
     CHECK(victim_of(policy.get(), {20, 0}) == ExpertId{0, 1});
+}
+
+TEST_CASE("OfAPromptTheExpertsOfItsEndStay") {
+    const auto policy = make_eviction_policy("two-timescale", {1, 3});
+    const std::vector<int32_t> early{63, 62, 61};
+    const std::vector<int32_t> late{0};
+    policy->on_use({0, 0}, {0, 0}, {64, early.size(), early.data()});
+    policy->on_use({0, 1}, {0, 0}, {64, late.size(), late.data()});
+    policy->on_insert({0, 0}, {0, 0});
+    policy->on_insert({0, 1}, {0, 0});
+    CHECK(victim_of(policy.get(), {0, 0}) == ExpertId{0, 0});
+    // One decoded token outweighs all of a prompt's.
+    std::vector<int32_t> all(64);
+    std::iota(all.begin(), all.end(), 0);
+    policy->on_use({0, 1}, {1, 0}, {64, all.size(), all.data()});
+    use_and_insert(policy.get(), {0, 2}, 2);
+    CHECK(victim_of(policy.get(), {2, 0}, AllBut({ExpertId{0, 0}})) == ExpertId{0, 1});
+}
+
+TEST_CASE("FrequenciesFadeByTokensNotBySteps") {
+    // Both experts were used once, expert 0 one step earlier; what lies between is a step of 64 tokens, or of one.
+    for (const int32_t n_between : {1, 64}) {
+        CAPTURE(n_between);
+        const auto policy = make_eviction_policy("two-timescale", {1, 3});
+        for (int64_t step = 0; step < 8; ++step) {
+            use(policy.get(), {0, 0}, step);
+        }
+        policy->on_insert({0, 0}, {7, 0});
+        const std::vector<int32_t> last{0};
+        policy->on_use({0, 1}, {8, 0}, {n_between, 1, last.data()});
+        policy->on_insert({0, 1}, {8, 0});
+        CHECK(victim_of(policy.get(), {8, 0}) == ExpertId{0, n_between == 1 ? 1 : 0});
+    }
 }
 
 TEST_CASE("ASpeculativeReadIsNotTheFirstToLeave") {

@@ -10,16 +10,16 @@ namespace {
 
 // Layers of experts that are chosen with unequal odds, so that a cache pays; `n_prompt` steps of the prompt come first.
 RoutingTrace random_trace(uint32_t seed, PolicyShape shape, size_t top_k, int n_prompt, int n_decode,
-                          std::vector<uint64_t> expert_bytes) {
+                          const std::vector<uint64_t> & expert_bytes) {
     std::mt19937 random(seed);
     RoutingTrace trace;
     trace.shape = shape;
-    trace.expert_bytes = std::move(expert_bytes);
+    trace.sizes = ExpertSizes::by_layer(shape.n_experts, expert_bytes);
     for (int i = 0; i < n_prompt + n_decode; ++i) {
         TraceStep step;
         step.phase = i < n_prompt ? TracePhase::kPrompt : TracePhase::kDecode;
         for (int32_t layer = 0; layer < shape.n_layers; ++layer) {
-            TraceLayer served{layer, {}};
+            TraceLayer served{layer, {}, 1, {}};
             const size_t n_chosen = step.phase == TracePhase::kPrompt ? 2 * top_k : top_k;
             while (served.experts.size() < n_chosen) {
                 const auto n_experts = static_cast<uint32_t>(shape.n_experts);
@@ -39,11 +39,12 @@ RoutingTrace random_trace(uint32_t seed, PolicyShape shape, size_t top_k, int n_
 RoutingTrace steady_trace(PolicyShape shape, int32_t top_k, int n_decode) {
     RoutingTrace trace;
     trace.shape = shape;
-    trace.expert_bytes.assign(static_cast<size_t>(shape.n_layers), 64);
+    trace.sizes =
+        ExpertSizes::by_layer(shape.n_experts, std::vector<uint64_t>(static_cast<size_t>(shape.n_layers), 64));
     for (int i = 0; i < n_decode; ++i) {
         TraceStep step;
         for (int32_t layer = 0; layer < shape.n_layers; ++layer) {
-            TraceLayer served{layer, {}};
+            TraceLayer served{layer, {}, 1, {}};
             for (int32_t expert = 0; expert < top_k; ++expert) {
                 served.experts.push_back(expert);
             }
@@ -88,13 +89,24 @@ TEST_CASE("ExpertsThatAreResidentArePinnedBeforeOthersAreInserted") {
     // The least recently used, expert 0, would leave for expert 2, were it not asked for by the same layer.
     RoutingTrace trace;
     trace.shape = {1, 4};
-    trace.expert_bytes = {64};
+    trace.sizes = ExpertSizes::by_layer(4, {64});
     for (const std::vector<int32_t> & experts : {std::vector<int32_t>{0}, {1}, {2, 0}}) {
-        trace.steps.push_back({TracePhase::kDecode, {{0, experts}}});
+        trace.steps.push_back({TracePhase::kDecode, {{0, experts, 1, {}}}});
     }
     const ReplayResult result = replayed(trace, "lru", 128);
     CHECK(result.hits == 1);
     CHECK(result.evictions == 1);
+}
+
+TEST_CASE("ExpertsOfOneLayerMayDifferInSize") {
+    RoutingTrace trace;
+    trace.shape = {1, 2};
+    trace.sizes = {2, {64, 192}};
+    for (const int32_t expert : {0, 1, 0, 1}) {
+        trace.steps.push_back({TracePhase::kDecode, {{0, {expert}, 1, {}}}});
+    }
+    CHECK(replayed(trace, "lru", 256).missed_bytes == 256);
+    CHECK(replayed(trace, "lru", 192).missed_bytes == 2 * 256);
 }
 
 TEST_CASE("ALayerLargerThanTheCacheIsServedInWaves") {
@@ -133,10 +145,10 @@ TEST_CASE("BeladysMissesAreNeverAboveAnyPolicys") {
 
 TEST_CASE("WhenEverythingFitsEachExpertIsReadOnce") {
     const RoutingTrace trace = random_trace(3, {4, 16}, 3, 0, 60, {64, 128, 64, 192});
-    const uint64_t bound = replay_belady(trace, trace.all_experts_bytes()).missed_bytes;
+    const uint64_t bound = replay_belady(trace, trace.sizes.total()).missed_bytes;
     for (const std::string & policy : eviction_policy_names()) {
         CAPTURE(policy);
-        const ReplayResult result = replayed(trace, policy, trace.all_experts_bytes());
+        const ReplayResult result = replayed(trace, policy, trace.sizes.total());
         CHECK(result.missed_bytes == bound);
         CHECK(result.evictions == 0);
     }

@@ -37,18 +37,36 @@ TEST_CASE("PromptRowsOfALayerAreOneUbatchAndDecodeRowsAreTokens") {
     CHECK(trace.model == "tiny.gguf");
     CHECK(trace.shape.n_layers == 2);
     CHECK(trace.shape.n_experts == 4);
-    CHECK(trace.expert_bytes == std::vector<uint64_t>{100, 200});
-    CHECK(trace.all_experts_bytes() == 1200);
+    CHECK(trace.sizes.bytes == std::vector<uint64_t>{100, 100, 100, 100, 200, 200, 200, 200});
+    CHECK(trace.sizes.total() == 1200);
     REQUIRE(trace.steps.size() == 3);
     CHECK(trace.n_decode_steps() == 2);
     CHECK(trace.steps[0].phase == TracePhase::kPrompt);
     REQUIRE(trace.steps[0].layers.size() == 2);
-    CHECK(trace.steps[0].layers[0].experts == std::vector<int32_t>{3, 1, 2});
+    CHECK(trace.steps[0].layers[0].experts == std::vector<int32_t>{1, 2, 3});
+    CHECK(trace.steps[0].layers[0].n_tokens == 2);
+    CHECK(trace.steps[0].layers[0].ages == std::vector<std::vector<int32_t>>{{1, 0}, {0}, {1}});
+    CHECK(trace.steps[0].layers[0].use(0).n_tokens == 2);
     CHECK(trace.steps[0].layers[1].layer == 1);
     CHECK(trace.steps[0].layers[1].experts == std::vector<int32_t>{0});
     CHECK(trace.steps[1].phase == TracePhase::kDecode);
     CHECK(trace.steps[1].layers.size() == 2);
     CHECK(trace.steps[2].layers[0].experts == std::vector<int32_t>{2});
+    CHECK(trace.steps[2].layers[0].n_tokens == 1);
+    CHECK(trace.steps[2].layers[0].ages == std::vector<std::vector<int32_t>>{{0}});
+}
+
+TEST_CASE("OneTokensExpertsStayInTheRoutersOrder") {
+    const Result<RoutingTrace> trace = parse_trace(kHeader + "0,1,0,0,0,3\n0,1,0,0,1,0\n", "t.csv");
+    REQUIRE(trace.is_ok());
+    CHECK(trace.value().steps[0].layers[0].experts == std::vector<int32_t>{3, 0});
+}
+
+TEST_CASE("WithoutSizesTheExpertsOfALayerThatOccursHaveTheFallback") {
+    const std::string text = "# n_layer=3 n_expert=2\n0,1,0,0,0,1\n0,1,0,2,0,1\n";
+    const Result<RoutingTrace> trace = parse_trace(text, "t.csv", 7);
+    REQUIRE(trace.is_ok());
+    CHECK(trace.value().sizes.bytes == std::vector<uint64_t>{7, 7, 0, 0, 7, 7});
 }
 
 TEST_CASE("TokensOfAModelWithOneLayerAreToldApart") {
@@ -61,14 +79,15 @@ TEST_CASE("AWrongTraceIsRefusedWithItsLine") {
     check_refused("", "no rows");
     check_refused(kHeader, "no rows");
     check_refused("\x1f\x8b\x08 binary", "expected turn,phase");
-    check_refused("0,1,0,0,0,0,1\n", "layer 0 has no expert_bytes");
+    check_refused("0,1,0,0,0,0,1\n", "must come before the rows");
     check_refused(kHeader + "0,1,0,0,0\n", "line 6: expected turn,phase");
     check_refused(kHeader + "0,1,0,0,0,x,1\n", "expected turn,phase");
     check_refused(kHeader + "0,1,0,0,0,1.5,1\n", "expected turn,phase");
     check_refused(kHeader + "0,1,99999999999999999999,0,0,1,1\n", "expected turn,phase");
     check_refused(kHeader + "0,2,0,0,0,1,1\n", "phase 2");
-    check_refused(kHeader + "0,1,0,2,0,1,1\n", "layer 2 has no");
-    check_refused(kHeader + "0,1,0,-1,0,1,1\n", "layer -1 has no");
+    check_refused(kHeader + "0,1,0,2,0,1,1\n", "layer 2 is not below");
+    check_refused(kHeader + "0,1,0,-1,0,1,1\n", "layer -1 is not below");
+    check_refused("# n_layer=2 n_expert=4\n# layer=0 expert_bytes=5\n0,1,0,1,0,0\n", "layer 1 has no expert_bytes");
     check_refused(kHeader + "0,1,0,0,0,4,1\n", "expert 4 is not below");
     check_refused(kHeader + "0,1,0,0,0,-1,1\n", "expert -1 is not below");
 }
@@ -77,6 +96,7 @@ TEST_CASE("AHostileHeaderIsRefused") {
     check_refused("# n_layer=1000000000000 n_expert=4\n", "n_layer and n_expert");
     check_refused("# n_layer=2 n_expert=0\n", "n_layer and n_expert");
     check_refused("# n_layer=2\n", "n_layer and n_expert");
+    check_refused("# n_layer=4096 n_expert=65536\n", "n_layer x n_expert is more than");
     check_refused("# n_layer=2 n_expert=4\n# n_layer=1 n_expert=4\n", "given once");
     check_refused("# layer=0 expert_bytes=5\n", "below n_layer");
     check_refused("# n_layer=2 n_expert=4\n# layer=2 expert_bytes=5\n", "below n_layer");

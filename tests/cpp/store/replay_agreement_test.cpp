@@ -17,11 +17,12 @@ RoutingTrace make_trace(uint32_t seed, const Shape & shape, size_t top_k, int n_
     std::mt19937 random(seed);
     RoutingTrace trace;
     trace.shape = {shape.n_layers, shape.n_experts};
-    trace.expert_bytes.assign(static_cast<size_t>(shape.n_layers), shape.expert_bytes());
+    trace.sizes = ExpertSizes::by_layer(
+        shape.n_experts, std::vector<uint64_t>(static_cast<size_t>(shape.n_layers), shape.expert_bytes()));
     for (int i = 0; i < n_steps; ++i) {
         TraceStep step;
         for (int32_t layer = 0; layer < shape.n_layers; ++layer) {
-            TraceLayer served{layer, {}};
+            TraceLayer served{layer, {}, 1, {}};
             if (i > 0 && random() % 2 == 0) {
                 const auto & before = trace.steps.back().layers[static_cast<size_t>(layer)].experts;
                 served.experts.assign(before.begin(), before.begin() + 1);
