@@ -70,7 +70,7 @@ def load(
     n_threads: compute threads. n_sequences: independent sequences that decode() may be given.
     streaming: "off" loads everything into memory, in llama.cpp's own way.
     direct_io: read around the page cache; None: where the file system grants it.
-    io: I/O engine ("io_uring", "threads").
+    io: I/O engine ("auto", "uring", "threads", "mmap").
     eviction: policy that chooses which expert leaves the cache.
     cache_type_k, cache_type_v: ggml types of the KV cache ("f16", "q8_0").
     progress: called with the fraction that is loaded, on the calling thread; returning False stops (Cancelled).

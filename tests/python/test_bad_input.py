@@ -254,6 +254,21 @@ def test_a_prompt_that_is_not_utf8_is_a_value_error(default_model: edgemoe.Model
         default_model.tokenize(prompt)
 
 
+def test_a_mapped_file_that_was_cut_is_an_error_and_not_a_signal(tmp_path: Path, tokenizer: dict[str, Any]) -> None:
+    path = write_model(tmp_path / "cut.gguf", tokenizer=tokenizer, shape=ModelShape(n_experts=16))
+    cache = edgemoe.inspect(path).expert_bytes // 3
+    with edgemoe.load(path, expert_cache=cache, io="mmap") as model:
+        model.generate("import os", max_tokens=4)
+        os.truncate(path, data_offset(path))
+        with pytest.raises(edgemoe.EdgemoeError, match=r"cut\.gguf: was resized from \d+ to \d+ bytes"):
+            model.generate("import os", max_tokens=4)
+
+
+def test_mmap_and_direct_io_contradict_each_other(moe_file: Path) -> None:
+    with pytest.raises((ValueError, edgemoe.EdgemoeError), match=r"choose one of them|direct I/O was asked for"):
+        edgemoe.load(moe_file, io="mmap", direct_io=True)
+
+
 @pytest.mark.parametrize("io", ["threads", "auto"])
 @pytest.mark.parametrize("direct_io", [False, None])
 def test_a_read_that_fails_names_the_place_and_the_model_goes_on(

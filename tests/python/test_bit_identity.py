@@ -79,6 +79,27 @@ def test_every_way_of_reading_and_evicting(moe_file: Path, options: dict[str, An
     assert_identical(moe_file, **options)
 
 
+@pytest.mark.parametrize("expert_type", ["F32", "F16", "BF16"])
+def test_experts_used_where_the_file_is_mapped(tmp_path: Path, expert_type: str) -> None:
+    """Types that ggml interleaves on no machine: the kernels are the resident run's."""
+    assert_identical(write_model(tmp_path / "model.gguf", expert_type), io="mmap")
+
+
+@pytest.mark.parametrize("expert_type", ["Q4_0", "Q4_K", "Q6_K", "IQ2_XS"])
+def test_mapped_experts_give_the_same_bits_at_every_budget(tmp_path: Path, expert_type: str) -> None:
+    """A mapping is not interleaved, so that the kernels may be others than those of the other engines."""
+    path = write_model(tmp_path / "model.gguf", expert_type)
+    expert_bytes = edgemoe.inspect(path).expert_bytes
+    with edgemoe.load(path, expert_cache=expert_bytes, io="mmap") as model:
+        assert model.info.io == "mmap"
+        assert not model.info.direct_io
+        expected = evaluate(model)
+        assert model.stats.read_bytes <= expert_bytes  # nothing was evicted
+    with edgemoe.load(path, expert_cache=expert_bytes // 3, io="mmap") as model:
+        assert evaluate(model).tobytes() == expected.tobytes()
+        assert model.stats.read_bytes > expert_bytes // 3
+
+
 def test_many_experts_per_token_with_a_cache_for_one_layers_top_k(tmp_path: Path) -> None:
     path = write_model(tmp_path / "wide.gguf", shape=ModelShape(n_experts=32, n_experts_used=8, n_ff=256))
     assert_identical(path)

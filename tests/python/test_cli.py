@@ -219,7 +219,7 @@ def test_inspect_tells_what_a_model_is(cli: Cli, moe_file: Path) -> None:
 def test_inspect_as_json_is_what_python_says(cli: Cli, moe_file: Path) -> None:
     done = cli("inspect", moe_file, "--json")
     described = json.loads(done.stdout)
-    info = dict(edgemoe.inspect(moe_file))
+    info = json.loads(json.dumps(dict(edgemoe.inspect(moe_file)), default=dict))
     for record in (described, info):  # these include what the process itself needs
         del record["least_memory_bytes"], record["useful_memory_bytes"]
     assert described == info

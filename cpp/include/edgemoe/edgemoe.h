@@ -86,7 +86,7 @@ typedef struct edgemoe_load_params {
     edgemoe_toggle flash_attention;
     const char * cache_type_k; /* KV cache types by their ggml names ("f16", "q8_0"); NULL: f16 */
     const char * cache_type_v;
-    const char * io;       /* I/O engine: "auto", "io_uring", "threads"; NULL: auto */
+    const char * io;       /* I/O engine: "auto", "uring", "threads", "mmap"; NULL: auto */
     const char * eviction; /* eviction policy by name; NULL: default */
     edgemoe_progress_callback progress;
     void * progress_user_data;

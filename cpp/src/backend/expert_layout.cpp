@@ -49,8 +49,11 @@ bool supports_experts(ggml_backend_dev_t cpu, ggml_backend_buffer_t buffer, cons
 
 }  // namespace
 
-ExpertLayout::ExpertLayout(const ExpertIndex & index) {
+ExpertLayout::ExpertLayout(const ExpertIndex & index, Choice choice) {
     plain_ = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), 1);
+    if (choice == Choice::kAsInFile) {
+        return;
+    }
     ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
     const std::vector<ggml_backend_buffer_type_t> types = extra_buffer_types(cpu);
     std::map<Shape, bool> seen;

@@ -18,8 +18,11 @@ namespace edgemoe {
 // Thread-safe after construction.
 class ExpertLayout : public RowConverter {
 public:
+    // kAsInFile leaves every matrix as it is, for kernels that take it so: what an engine needs that reads in place.
+    enum class Choice { kAsLlamaCpp, kAsInFile };
+
     // Decides for every matrix of `index`, which outlives the object.
-    explicit ExpertLayout(const ExpertIndex & index);
+    explicit ExpertLayout(const ExpertIndex & index, Choice choice = Choice::kAsLlamaCpp);
     ~ExpertLayout() override;
 
     void convert(const ExpertPart & part, int64_t first_row, int64_t n_rows, const std::byte * source,

@@ -3,6 +3,7 @@
 // Each unit is computed by ggml on one thread (RowProduct), so that there is no barrier inside a layer.
 #include "backend/expert_matmul.h"
 
+#include "backend/row_activation.h"
 #include "backend/row_product.h"
 
 #include <algorithm>
@@ -10,13 +11,13 @@
 #include <chrono>
 #include <cstring>
 #include <new>
+#include <thread>
 
 namespace edgemoe {
 
 namespace {
 
-constexpr size_t kMetadataBytes = 16 * 1024;  // a graph of one node
-constexpr size_t kFewInputs = 4;              // fewer are multiplied one by one
+constexpr size_t kFewInputs = 4;  // fewer are multiplied one by one
 
 // Which slot of which token an expert was chosen for.
 struct Routed {
@@ -63,18 +64,19 @@ std::vector<RoutedExpert> group_by_expert(const ggml_tensor * ids, int64_t n_exp
 
 struct ExpertMatmul::Worker {
     RowProduct product;
+    RowActivation activation;
     std::vector<RowProductVector> vectors;
 
     // Rows [first_row, first_row + n_rows) of the product of `matrix` with the inputs of `routed`, into their places in
-    // `node`.
+    // `output`, which is laid out as the result of `node`.
     void multiply(const ExpertLayout & layout, const ExpertPart & part, const std::byte * matrix, int64_t first_row,
-                  int64_t n_rows, const std::vector<Routed> & routed, ggml_tensor * node) {
+                  int64_t n_rows, const std::vector<Routed> & routed, const ggml_tensor * node, char * output) {
         ggml_tensor weights;
         layout.describe(part, matrix, first_row, n_rows, &weights);
         vectors.clear();
         for (Routed one : routed) {
-            vectors.push_back(
-                {input_row(node->src[1], one), output_row(node, one) + static_cast<size_t>(first_row) * sizeof(float)});
+            vectors.push_back({input_row(node->src[1], one),
+                               output + row_offset(node, one) + static_cast<size_t>(first_row) * sizeof(float)});
         }
         const bool batch = vectors.size() >= kFewInputs && layout.batch_is_exact(part);
         product.multiply(weights, vectors, batch ? RowProductKernel::kBatch : RowProductKernel::kOneByOne,
@@ -88,9 +90,8 @@ private:
                (routed.slot % input->ne[1]) * static_cast<int64_t>(input->nb[1]) +
                routed.token * static_cast<int64_t>(input->nb[2]);
     }
-    static char * output_row(ggml_tensor * node, Routed routed) {
-        return static_cast<char *>(node->data) + routed.slot * static_cast<int64_t>(node->nb[1]) +
-               routed.token * static_cast<int64_t>(node->nb[2]);
+    static int64_t row_offset(const ggml_tensor * node, Routed routed) {
+        return routed.slot * static_cast<int64_t>(node->nb[1]) + routed.token * static_cast<int64_t>(node->nb[2]);
     }
 };
 
@@ -102,7 +103,9 @@ struct ExpertMatmul::Job {
         size_t expert = 0;  // index into experts and the lease
         Projection projection = Projection::kGate;
         const ExpertPart * part = nullptr;
-        ggml_tensor * node = nullptr;
+        const ggml_tensor * node = nullptr;
+        char * output = nullptr;
+        bool after_activation = false;
         int64_t unit_rows = 0;
         int32_t n_units = 0;
         std::atomic<int32_t> next_unit{0};
@@ -111,25 +114,40 @@ struct ExpertMatmul::Job {
 
     std::vector<RoutedExpert> experts;
     std::vector<Item> items;
-    std::vector<std::atomic<int32_t>> items_left;  // by expert: when none is left, the lease lets it go
-    std::atomic<size_t> first_open{0};             // all items before it have no unit left to take
+    std::vector<std::atomic<int32_t>> items_left;   // by expert: when none is left, the lease lets it go
+    std::vector<std::atomic<int32_t>> inputs_left;  // by expert: when none is left, its activation is computed
+    std::vector<std::atomic<bool>> activated;       // by expert: its down product may be computed
+    const ggml_tensor * activation = nullptr;       // nullptr: a later node of llama.cpp's graph
+    std::atomic<size_t> first_open{0};              // all items before it have no unit left to take
     std::atomic<int64_t> stall_ns{0};
     std::atomic<bool> out_of_memory{false};
     Lease * lease = nullptr;
     const ExpertLayout * layout = nullptr;
     std::vector<std::unique_ptr<Worker>> * workers = nullptr;
 
-    // Does one unit. False if no matrix with units left is there; *open tells whether there are units left at all.
-    bool take_unit(Worker & worker, bool * open) {
-        *open = false;
+    enum class Taken : uint8_t {
+        kUnit,     // one was done
+        kSoon,     // none can be done before another thread ends what it is doing
+        kMissing,  // none can be done before a matrix arrives
+        kNone,     // none is left
+    };
+
+    Taken take_unit(Worker & worker) {
+        Taken result = Taken::kNone;
         for (size_t i = first_open.load(std::memory_order_relaxed); i < items.size(); i++) {
             Item & item = items[i];
             if (item.next_unit.load(std::memory_order_relaxed) >= item.n_units) {
                 continue;
             }
-            *open = true;
+            if (item.after_activation && !activated[item.expert].load(std::memory_order_acquire)) {
+                if (inputs_are_taken(i)) {
+                    result = Taken::kSoon;
+                }  // otherwise its gate or up waits itself
+                continue;
+            }
             const std::byte * matrix = lease->data(item.expert, item.projection);
             if (matrix == nullptr) {
+                result = result == Taken::kSoon ? result : Taken::kMissing;
                 continue;
             }
             const int32_t unit = item.next_unit.fetch_add(1, std::memory_order_relaxed);
@@ -138,29 +156,53 @@ struct ExpertMatmul::Job {
             }
             const int64_t first_row = unit * item.unit_rows;
             worker.multiply(*layout, *item.part, matrix, first_row,
-                            std::min(item.unit_rows, item.part->rows - first_row), experts[item.expert].rows,
-                            item.node);
-            if (item.units_left.fetch_sub(1, std::memory_order_acq_rel) == 1 &&
-                items_left[item.expert].fetch_sub(1, std::memory_order_acq_rel) == 1) {
-                lease->release(item.expert);
+                            std::min(item.unit_rows, item.part->rows - first_row), experts[item.expert].rows, item.node,
+                            item.output);
+            if (item.units_left.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+                end_item(worker, item);
             }
             advance();
-            return true;
+            return Taken::kUnit;
         }
-        return false;
+        return result;
+    }
+
+    // True if all units of what the down product `items[i]` waits for are done or being done.
+    bool inputs_are_taken(size_t i) const {
+        while (i-- > 0 && !items[i].after_activation) {
+            if (items[i].next_unit.load(std::memory_order_relaxed) < items[i].n_units) {
+                return false;
+            }
+        }
+        return true;
+    }
+
+    void end_item(Worker & worker, const Item & item) {
+        const size_t expert = item.expert;
+        if (activation != nullptr && !item.after_activation &&
+            inputs_left[expert].fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            for (Routed one : experts[expert].rows) {
+                worker.activation.apply(activation, one.slot, one.token);
+            }
+            activated[expert].store(true, std::memory_order_release);
+        }
+        if (items_left[expert].fetch_sub(1, std::memory_order_acq_rel) == 1) {
+            lease->release(expert);
+        }
     }
 
     // One thread's share of the job: until no unit is left, or the lease has failed.
     void work(Worker & worker) {
-        bool open = true;
         while (!lease->failed() && !out_of_memory.load(std::memory_order_relaxed)) {
-            if (take_unit(worker, &open)) {
-                continue;
-            }
-            if (!open) {
+            const Taken taken = take_unit(worker);
+            if (taken == Taken::kNone) {
                 return;
             }
-            if (lease->progress(false)) {
+            if (taken == Taken::kUnit || lease->progress(false)) {
+                continue;
+            }
+            if (taken == Taken::kSoon) {
+                std::this_thread::yield();  // for as long as a unit takes, which is microseconds
                 continue;
             }
             const auto start = std::chrono::steady_clock::now();
@@ -180,22 +222,26 @@ struct ExpertMatmul::Job {
     }
 };
 
-ExpertMatmul::ExpertMatmul() : dispatch_memory_(kMetadataBytes) {}
+ExpertMatmul::ExpertMatmul() = default;
 ExpertMatmul::~ExpertMatmul() = default;
 
 // Called by ggml, through which no exception may pass.
-void ExpertMatmul::run(ggml_tensor *, int ith, int, void * data) {
+void ExpertMatmul::run(void * data, int thread) {
     Job & job = *static_cast<Job *>(data);
     try {
-        job.work(*(*job.workers)[static_cast<size_t>(ith)]);
+        job.work(*(*job.workers)[static_cast<size_t>(thread)]);
     } catch (const std::bad_alloc &) {
         job.out_of_memory.store(true);
     }
 }
 
-Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_tensor *> & nodes, int n_threads) {
+Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group, int n_threads) {
     Status status;
     Job job;
+    std::vector<ggml_tensor *> nodes = group.products;
+    if (group.down != nullptr) {
+        nodes.push_back(group.down);
+    }
     job.experts = group_by_expert(nodes.front()->src[2], nodes.front()->src[0]->ne[2], &status);
     if (!status.is_ok() || job.experts.empty()) {
         return status;
@@ -203,6 +249,7 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
     ExpertStore & store = *type.store();
     job.layout = type.layout();
     job.workers = &workers_;
+    job.activation = group.activation;
 
     int32_t layer = 0;
     ProjectionMask mask = 0;
@@ -215,12 +262,15 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
         projections.push_back(projection);
         mask = static_cast<ProjectionMask>(mask | projection_bit(projection));
     }
+    if (group.down != nullptr) {
+        down_.resize(std::max(down_.size(), ggml_nbytes(group.down)));
+    }
     std::vector<int32_t> ids;
     ids.reserve(job.experts.size());
     for (const RoutedExpert & routed : job.experts) {
         ids.push_back(routed.expert);
     }
-    Result<std::unique_ptr<Lease>> lease = store.acquire(layer, mask, ids);
+    Result<LeasePtr> lease = store.acquire(layer, mask, ids);
     if (!lease.is_ok()) {
         return lease.status();
     }
@@ -230,16 +280,21 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
     // unit prepares the inputs anew; unless there are so few matrices that threads would run out of them.
     job.items = std::vector<Job::Item>(nodes.size() * job.experts.size());
     job.items_left = std::vector<std::atomic<int32_t>>(job.experts.size());
+    job.inputs_left = std::vector<std::atomic<int32_t>>(job.experts.size());
+    job.activated = std::vector<std::atomic<bool>>(job.experts.size());
     const bool cut = job.items.size() < 8 * static_cast<size_t>(n_threads) * nodes.size();
     size_t next = 0;
     for (size_t e = 0; e < job.experts.size(); e++) {
         job.items_left[e].store(static_cast<int32_t>(nodes.size()), std::memory_order_relaxed);
+        job.inputs_left[e].store(static_cast<int32_t>(group.products.size()), std::memory_order_relaxed);
         for (size_t n = 0; n < nodes.size(); n++) {
             Job::Item & item = job.items[next++];
             item.expert = e;
             item.projection = projections[n];
             item.part = &store.index().parts({layer, job.experts[e].expert})[static_cast<size_t>(projections[n])];
             item.node = nodes[n];
+            item.after_activation = nodes[n] == group.down;
+            item.output = item.after_activation ? down_.data() : static_cast<char *>(nodes[n]->data);
             int64_t unit_rows = cut ? (item.part->rows + n_threads - 1) / n_threads : item.part->rows;
             if (job.experts[e].rows.size() < kFewInputs) {
                 const auto row_bytes = static_cast<int64_t>(item.part->bytes) / item.part->rows;
@@ -254,25 +309,20 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const std::vector<ggml_ten
         workers_.push_back(std::make_unique<Worker>());
     }
 
-    // A graph of one custom node runs the job on every thread of the pool that the llama.cpp context computes with.
-    ggml_context * context = ggml_init({dispatch_memory_.size(), dispatch_memory_.data(), true});
-    ggml_tensor * node = ggml_custom_4d(context, GGML_TYPE_I8, 1, 1, 1, 1, nullptr, 0, run, GGML_N_TASKS_MAX, &job);
-    int8_t nothing = 0;
-    node->data = &nothing;
-    ggml_cgraph * graph = ggml_new_graph_custom(context, 1, false);
-    ggml_build_forward_expand(graph, node);
-    ggml_cplan plan = ggml_graph_plan(graph, n_threads, type.threads());
-    std::vector<uint8_t> work(plan.work_size);
-    plan.work_data = work.data();
-    ggml_graph_compute(graph, &plan);
-    ggml_free(context);
+    parallel_.run(type.threads(), n_threads, run, &job);
 
     store.add_stall(static_cast<double>(job.stall_ns.load()) * 1e-9, n_threads);
     if (job.out_of_memory.load()) {
         return Status(StatusCode::kOutOfBudget,
                       "out of memory while multiplying experts; lower the memory figure or n_ubatch");
     }
-    return job.lease->failed() ? job.lease->status() : Status::ok();
+    if (job.lease->failed()) {
+        return job.lease->status();
+    }
+    if (group.down != nullptr) {
+        std::memcpy(group.down->data, down_.data(), ggml_nbytes(group.down));
+    }
+    return Status::ok();
 }
 
 uint64_t ExpertMatmul::scratch_bytes(const ExpertIndex & index, int64_t n_tokens, int n_threads) {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include "backend/expert_buffer_type.h"
+#include "backend/parallel_run.h"
 #include "base/status.h"
 
-#include "ggml-cpu.h"
 #include "ggml.h"
 
 #include <memory>
@@ -12,19 +12,27 @@
 
 namespace edgemoe {
 
-// Keeps what is reused from call to call (scratch memory of each compute thread). One
-// thread at a time.
+// Nodes of one layer that are computed together; borrowed.
+struct ExpertGroup {
+    // MUL_MAT_ID nodes over tensors of one ExpertBufferType that share their ids and do not depend on each other:
+    // src[0] [columns, rows, n_expert], src[1] float32 [columns, 1 or n_used, n_tokens], src[2] int32 [n_used,
+    // n_tokens], result float32 [rows, n_used, n_tokens].
+    std::vector<ggml_tensor *> products;
+    // Both or neither: the activation of two of the products (RowActivation::takes), and the product of the same
+    // experts with it. An expert goes from one to the next without waiting for the others.
+    const ggml_tensor * activation = nullptr;
+    ggml_tensor * down = nullptr;
+};
+
+// Keeps what is reused from call to call (scratch memory of each compute thread). One thread at a time.
 class ExpertMatmul {
 public:
     ExpertMatmul();
     ~ExpertMatmul();
 
-    // `nodes`: MUL_MAT_ID nodes over tensors of `type` that share their ids and do not depend on each other, all of one
-    // layer: src[0] [columns, rows, n_expert], src[1] float32 [columns, 1 or n_used, n_tokens], src[2] int32 [n_used,
-    // n_tokens], result float32 [rows, n_used, n_tokens]. Equal to the last bit to ggml's own MUL_MAT_ID on the CPU, at
-    // any thread count: every row of a result is one dot product by the same kernel, whichever thread computes it and
-    // whenever.
-    Status compute(ExpertBufferType & type, const std::vector<ggml_tensor *> & nodes, int n_threads);
+    // Equal to the last bit to ggml's own nodes on the CPU, at any thread count: every row of a result is one dot
+    // product by the same kernel, whichever thread computes it and whenever.
+    Status compute(ExpertBufferType & type, const ExpertGroup & group, int n_threads);
 
     // Bytes of scratch memory that a ubatch of `n_tokens` tokens may need, all threads together.
     static uint64_t scratch_bytes(const ExpertIndex & index, int64_t n_tokens, int n_threads);
@@ -32,10 +40,13 @@ public:
 private:
     struct Worker;
     struct Job;
-    static void run(ggml_tensor * dst, int ith, int nth, void * job);
+    static void run(void * job, int thread);
 
     std::vector<std::unique_ptr<Worker>> workers_;  // by thread
-    std::vector<uint8_t> dispatch_memory_;
+    ParallelRun parallel_;
+    // The results of ExpertGroup::down: ggml may have placed them where it expects the products to be no longer needed,
+    // which they are while other experts are not as far.
+    std::vector<char> down_;
 };
 
 }  // namespace edgemoe

@@ -2,7 +2,6 @@
 // struct, because ggml inserts slots in the middle between versions.
 #include "backend/registration.h"
 
-#include "backend/expert_buffer_type.h"
 #include "backend/graph_compute.h"
 
 #include "ggml-backend-impl.h"
@@ -82,12 +81,13 @@ ggml_backend_buffer_type_t device_buffer_type(ggml_backend_dev_t) {
 }
 
 bool device_supports_op(ggml_backend_dev_t, const ggml_tensor * op) {
-    return op->op == GGML_OP_MUL_MAT_ID && expert_buffer_type_of(op->src[0]) != nullptr &&
-           op->src[1]->type == GGML_TYPE_F32;
+    return GraphComputer::takes(op);
 }
 
+// Host memory, and the CPU's interleaving types, whose weights hot_matmul multiplies with ggml's own kernels.
 bool device_supports_buffer_type(ggml_backend_dev_t, ggml_backend_buffer_type_t type) {
-    return ggml_backend_buft_is_host(type);
+    return ggml_backend_buft_is_host(type) ||
+           ggml_backend_buft_get_device(type) == ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
 }
 
 // ---- registry ----

@@ -8,7 +8,6 @@ namespace edgemoe {
 
 namespace {
 
-constexpr size_t kMetadataBytes = 16 * 1024;  // one node, its sources and a graph of one node
 constexpr size_t kMostFetchedBytes = 1024 * 1024;
 constexpr int64_t kLineBytes = 64;
 
@@ -22,11 +21,6 @@ void fetch(const void * data, size_t bytes) {
 
 }  // namespace
 
-RowProduct::RowProduct() : metadata_(kMetadataBytes) {
-    ggml_threadpool_params params = ggml_threadpool_params_default(1);
-    pool_.reset(ggml_threadpool_new(&params));
-}
-
 void RowProduct::multiply(const ggml_tensor & weights, const std::vector<RowProductVector> & vectors,
                           RowProductKernel kernel, const int32_t * op_params) {
     const auto n = static_cast<int64_t>(vectors.size());
@@ -35,7 +29,7 @@ void RowProduct::multiply(const ggml_tensor & weights, const std::vector<RowProd
     const size_t output_bytes = static_cast<size_t>(weights.ne[1]) * sizeof(float);
     fetch(weights.data, std::min(ggml_nbytes(&weights), kMostFetchedBytes));
 
-    ggml_context * context = ggml_init({metadata_.size(), metadata_.data(), true});
+    ggml_context * context = graph_.begin();
     ggml_tensor matrix = weights;
     ggml_tensor * product = nullptr;
     ggml_tensor * input = nullptr;
@@ -63,14 +57,7 @@ void RowProduct::multiply(const ggml_tensor & weights, const std::vector<RowProd
         product->data = outputs_.data();
     }
 
-    ggml_cgraph * graph = ggml_new_graph_custom(context, 1, false);
-    ggml_graph_add_node(graph, product);
-    product->flags |= GGML_TENSOR_FLAG_COMPUTE;
-    ggml_cplan plan = ggml_graph_plan(graph, 1, pool_.get());
-    work_.resize(std::max(work_.size(), plan.work_size));
-    plan.work_data = work_.data();
-    ggml_graph_compute(graph, &plan);
-    ggml_free(context);
+    graph_.compute(product);
 
     if (n > 1) {
         for (size_t i = 0; i < vectors.size(); i++) {

@@ -1,11 +1,11 @@
 // Products of some rows of a matrix, on the calling thread alone, by ggml's kernels.
 #pragma once
 
-#include "ggml-cpu.h"
+#include "backend/thread_graph.h"
+
 #include "ggml.h"
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 namespace edgemoe {
@@ -25,8 +25,6 @@ enum class RowProductKernel : uint8_t {
 // Keeps scratch memory from call to call. One thread at a time; one object per compute thread.
 class RowProduct {
 public:
-    RowProduct();
-
     // Bytes of a matrix that are best multiplied at a time: they are fetched into this thread's share of the cache
     // before the kernel runs. ggml's kernels wait for memory at each block of weights (a third of the machine's
     // bandwidth, measured in docs/compute.md); fetching a stretch of weights first keeps many loads in flight.
@@ -41,16 +39,10 @@ public:
     static uint64_t scratch_bytes(int64_t columns, int64_t n_rows, int64_t n);
 
 private:
-    struct ThreadPoolDeleter {
-        void operator()(ggml_threadpool * pool) const { ggml_threadpool_free(pool); }
-    };
-
-    std::unique_ptr<ggml_threadpool, ThreadPoolDeleter> pool_;  // of this thread alone
-    std::vector<uint8_t> metadata_;
+    ThreadGraph graph_;
     std::vector<int32_t> zeros_;
     std::vector<char> inputs_;
     std::vector<char> outputs_;
-    std::vector<uint8_t> work_;
 };
 
 // True if ggml's MUL_MAT gives the bits of its MUL_MAT_ID for matrices of this type, shape and place. Tried on random

@@ -104,7 +104,7 @@ void describe_model(const Model & model, int32_t n_ctx, int32_t n_batch, Descrip
     info->n_ctx = n_ctx;
     info->n_batch = n_batch;
     info->n_threads = model.n_threads();
-    info->direct_io = model.options().streaming && model.source().direct_io();
+    info->direct_io = model.options().streaming && model.source().direct_io() && model.io_name() != "mmap";
     info->expert_cache_bytes = model.store() != nullptr ? model.store()->cache_bytes() : 0;
     info->memory_bytes = model.ceiling_bytes();
 }

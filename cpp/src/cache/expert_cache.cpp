@@ -1,12 +1,13 @@
-// Invariants: the slots and the free ranges tile [0, budget_bytes_) without overlap; no two free ranges touch (they are
-// merged); free_by_offset_ and free_by_size_ hold the same ranges; exactly the experts with a slot are inserted in
-// policy_.
+// Invariants: exactly the taken slots are inserted in policy_; exactly those with is_streamed are in streamed_; the
+// sums and counts are over the taken slots; for kArena, the taken slots' matrices and the free ranges tile the arena.
 #include "cache/expert_cache.h"
 
 #include "base/checked.h"
 
+#include <algorithm>
 #include <cassert>
-#include <iterator>
+#include <numeric>
+#include <utility>
 
 namespace edgemoe {
 
@@ -14,191 +15,236 @@ class ExpertCache::Unpinned final : public EvictionPolicy::Filter {
 public:
     explicit Unpinned(const ExpertCache & cache) : cache_(cache) {}
     bool is_evictable(ExpertId id) const override {
-        const auto slot = cache_.slots_.find(id);
-        assert(slot != cache_.slots_.end() && "the policy offers an expert that has no slot");
-        return slot->second.pins == 0;
+        assert(cache_.contains(id) && "the policy offers an expert that has no slot");
+        return cache_.slot(id).pins == 0;
     }
 
 private:
     const ExpertCache & cache_;
 };
 
-ExpertCache::ExpertCache(uint64_t budget_bytes, std::unique_ptr<EvictionPolicy> policy)
-    : budget_bytes_(budget_bytes), policy_(std::move(policy)) {
+uint64_t ExpertCache::Slot::all_bytes() const {
+    return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0});
+}
+
+ExpertCache::ExpertCache(uint64_t budget_bytes, PolicyShape shape, std::unique_ptr<EvictionPolicy> policy,
+                         Placement placement)
+    : budget_bytes_(budget_bytes),
+      placement_(placement),
+      n_experts_(shape.n_experts),
+      policy_(std::move(policy)),
+      slots_(static_cast<size_t>(shape.n_layers) * static_cast<size_t>(shape.n_experts)),
+      layer_bytes_(static_cast<size_t>(shape.n_layers), 0),
+      ranges_(budget_bytes) {
     assert(policy_ != nullptr);
-    if (budget_bytes_ > 0) {
-        give_free_range(0, budget_bytes_);
-    }
 }
 
 ExpertCache::~ExpertCache() = default;
 
-bool ExpertCache::contains(ExpertId id) const {
-    return slots_.find(id) != slots_.end();
+uint64_t ExpertCache::slot_bytes(const MatrixBytes & matrices) {
+    uint64_t sum = 0;
+    for (const uint64_t bytes : matrices) {
+        sum += align_up(bytes, kGranularity);
+    }
+    return sum;
 }
 
-uint64_t ExpertCache::offset(ExpertId id) const {
-    const auto slot = slots_.find(id);
-    assert(slot != slots_.end());
-    return slot->second.offset;
+bool ExpertCache::can_ever_fit(const MatrixBytes & matrices) const {
+    return *std::max_element(matrices.begin(), matrices.end()) <= budget_bytes_ &&
+           slot_bytes(matrices) <= budget_bytes_;
+}
+
+size_t ExpertCache::index(ExpertId id) const {
+    assert(id.layer >= 0 && static_cast<size_t>(id.layer) < layer_bytes_.size());
+    assert(id.expert >= 0 && id.expert < n_experts_);
+    return static_cast<size_t>(id.layer) * static_cast<size_t>(n_experts_) + static_cast<size_t>(id.expert);
+}
+
+uint64_t ExpertCache::offset(ExpertId id, Projection projection) const {
+    const Slot & taken = slot(id);
+    assert(taken.is_taken && taken.bytes[static_cast<size_t>(projection)] > 0 && placement_ == Placement::kArena);
+    return taken.offsets[static_cast<size_t>(projection)];
 }
 
 void ExpertCache::record_use(ExpertId id, PolicyTime now) {
+    Slot & used = slot(id);
+    if (used.last_use != now.step) {
+        used.use_before = used.last_use;
+        used.last_use = now.step;
+    }
     policy_->on_use(id, now);
 }
 
-bool ExpertCache::insert(ExpertId id, uint64_t bytes, PolicyTime now, std::vector<ExpertId> * evicted) {
-    assert(bytes > 0 && !contains(id));
-    if (bytes > budget_bytes_) {
-        return false;  // nothing need leave for what can never fit
+bool ExpertCache::insert(ExpertId id, const MatrixBytes & matrices, PolicyTime now, std::vector<ExpertId> * evicted) {
+    Slot & taken = slot(id);
+    assert(!taken.is_taken);
+    if (!can_ever_fit(matrices)) {
+        return false;  // nothing need leave
     }
-    Slot slot;
-    slot.bytes = align_up(bytes, kGranularity);
-    while (!take_free_range(slot.bytes, &slot.offset)) {
-        ExpertId victim;
-        if (!policy_->victim(now, Unpinned(*this), &victim)) {
+    taken.bytes = matrices;
+    while (!place(&taken)) {
+        if (!evict_streamed(evicted) && !evict_by_policy(now, evicted)) {
             return false;
         }
-        remove(victim);
-        evicted->push_back(victim);
     }
-    used_bytes_ += slot.bytes;
-    slots_.emplace(id, slot);
-    policy_->on_insert(id, now);
+    settle(id, false, now);
     return true;
+}
+
+bool ExpertCache::insert_streamed(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
+                                  const StreamLimits & limits, std::vector<ExpertId> * evicted) {
+    Slot & taken = slot(id);
+    assert(!taken.is_taken);
+    if (!can_ever_fit(matrices)) {
+        return false;
+    }
+    const uint64_t bytes = slot_bytes(matrices);
+    taken.bytes = matrices;
+    if (layer_bytes_[static_cast<size_t>(id.layer)] + bytes <= limits.layer_bytes) {
+        do {
+            if (place(&taken)) {
+                settle(id, false, now);
+                return true;
+            }
+        } while (evict_streamed(evicted));
+    }
+    if (earns_a_place(id, now)) {
+        return insert(id, matrices, now, evicted);
+    }
+    const auto fits_window = [&] { return streamed_bytes_ + bytes <= limits.window_bytes; };
+    while (!place(&taken)) {
+        if (!evict_streamed(evicted) && !(fits_window() && evict_by_policy(now, evicted))) {
+            return false;
+        }
+    }
+    settle(id, true, now);
+    return true;
+}
+
+// This use says little in a pass that uses nearly everything, so what counts is the one before.
+bool ExpertCache::earns_a_place(ExpertId id, PolicyTime now) {
+    const Slot & wanted = slot(id);
+    const int64_t use_before = wanted.last_use == now.step ? wanted.use_before : wanted.last_use;
+    ExpertId victim;
+    return use_before != kNever && policy_->victim(now, Unpinned(*this), &victim) && slot(victim).last_use < use_before;
+}
+
+void ExpertCache::settle(ExpertId id, bool is_streamed, PolicyTime now) {
+    Slot & taken = slot(id);
+    taken.is_taken = true;
+    taken.is_streamed = is_streamed;
+    const uint64_t bytes = taken.all_bytes();
+    used_bytes_ += bytes;
+    layer_bytes_[static_cast<size_t>(id.layer)] += bytes;
+    size_++;
+    if (is_streamed) {
+        streamed_bytes_ += bytes;
+        streamed_.push_back(id);
+    }
+    policy_->on_insert(id, now);
+}
+
+// The latest, because layers come in a fixed cycle: it is the one whose turn is farthest away.
+bool ExpertCache::evict_streamed(std::vector<ExpertId> * evicted) {
+    const auto victim =
+        std::find_if(streamed_.rbegin(), streamed_.rend(), [this](ExpertId id) { return slot(id).pins == 0; });
+    if (victim == streamed_.rend()) {
+        return false;
+    }
+    evicted->push_back(*victim);
+    remove(evicted->back());
+    return true;
+}
+
+bool ExpertCache::evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicted) {
+    ExpertId victim;
+    if (!policy_->victim(now, Unpinned(*this), &victim)) {
+        return false;
+    }
+    evicted->push_back(victim);
+    remove(victim);
+    return true;
+}
+
+void ExpertCache::keep(ExpertId id) {
+    Slot & taken = slot(id);
+    assert(taken.is_taken);
+    if (taken.is_streamed) {
+        taken.is_streamed = false;
+        streamed_bytes_ -= taken.all_bytes();
+        streamed_.erase(std::find(streamed_.begin(), streamed_.end(), id));
+    }
 }
 
 void ExpertCache::remove(ExpertId id) {
-    const auto slot = slots_.find(id);
-    assert(slot != slots_.end() && slot->second.pins == 0);
+    Slot & taken = slot(id);
+    assert(taken.is_taken && taken.pins == 0);
+    keep(id);
     policy_->on_remove(id);
-    used_bytes_ -= slot->second.bytes;
-    give_free_range(slot->second.offset, slot->second.bytes);
-    slots_.erase(slot);
+    const uint64_t bytes = taken.all_bytes();
+    used_bytes_ -= bytes;
+    layer_bytes_[static_cast<size_t>(id.layer)] -= bytes;
+    size_--;
+    taken.is_taken = false;
+    for (size_t p = 0; p < kProjectionCount && placement_ == Placement::kArena; ++p) {
+        if (taken.bytes[p] > 0) {
+            ranges_.give_back(taken.offsets[p], taken.bytes[p]);
+        }
+    }
 }
 
 void ExpertCache::pin(ExpertId id) {
-    const auto slot = slots_.find(id);
-    assert(slot != slots_.end());
-    ++slot->second.pins;
+    assert(contains(id));
+    ++slot(id).pins;
 }
 
 void ExpertCache::unpin(ExpertId id) {
-    const auto slot = slots_.find(id);
-    assert(slot != slots_.end() && slot->second.pins > 0);
-    --slot->second.pins;
+    assert(contains(id) && slot(id).pins > 0);
+    --slot(id).pins;
 }
 
-// Best fit: the smallest range that is large enough, of equals the one with the lowest offset.
-bool ExpertCache::take_free_range(uint64_t bytes, uint64_t * offset) {
-    const auto best = free_by_size_.lower_bound({bytes, 0});
-    if (best == free_by_size_.end()) {
+// Finds room for slot->bytes, which are rounded up, as it is free; false when there is none.
+bool ExpertCache::place(Slot * slot) {
+    for (uint64_t & bytes : slot->bytes) {
+        bytes = align_up(bytes, kGranularity);
+    }
+    const uint64_t bytes = slot->all_bytes();
+    assert(bytes > 0);
+    if (bytes > budget_bytes_ - used_bytes_) {
         return false;
     }
-    const auto [range_bytes, range_offset] = *best;
-    free_by_size_.erase(best);
-    free_by_offset_.erase(range_offset);
-    if (range_bytes > bytes) {
-        free_by_offset_.emplace(range_offset + bytes, range_bytes - bytes);
-        free_by_size_.emplace(range_bytes - bytes, range_offset + bytes);
+    if (placement_ == Placement::kCounted) {
+        return true;
     }
-    *offset = range_offset;
+    uint64_t offset = 0;
+    if (!ranges_.take(bytes, &offset)) {
+        return place_matrices(slot);
+    }
+    for (size_t p = 0; p < kProjectionCount; ++p) {
+        slot->offsets[p] = offset;
+        offset += slot->bytes[p];
+    }
     return true;
 }
 
-void ExpertCache::give_free_range(uint64_t offset, uint64_t bytes) {
-    auto next = free_by_offset_.lower_bound(offset);
-    if (next != free_by_offset_.begin()) {
-        const auto previous = std::prev(next);
-        if (previous->first + previous->second == offset) {
-            offset = previous->first;
-            bytes += previous->second;
-            free_by_size_.erase({previous->second, previous->first});
-            free_by_offset_.erase(previous);
+// Each matrix where it fits best, the largest first; all or none.
+bool ExpertCache::place_matrices(Slot * slot) {
+    std::array<size_t, kProjectionCount> order{};
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [slot](size_t a, size_t b) {
+        return slot->bytes[a] != slot->bytes[b] ? slot->bytes[a] > slot->bytes[b] : a < b;
+    });
+    for (size_t i = 0; i < kProjectionCount; ++i) {
+        const size_t p = order[i];
+        if (slot->bytes[p] == 0 || ranges_.take(slot->bytes[p], &slot->offsets[p])) {
+            continue;
         }
-    }
-    if (next != free_by_offset_.end() && offset + bytes == next->first) {
-        bytes += next->second;
-        free_by_size_.erase({next->second, next->first});
-        free_by_offset_.erase(next);
-    }
-    free_by_offset_.emplace(offset, bytes);
-    free_by_size_.emplace(bytes, offset);
-}
-
-std::string ExpertCache::check_invariants() const {
-    std::map<uint64_t, uint64_t> parts;  // offset -> bytes, of slots and free ranges alike
-    uint64_t slot_bytes = 0;
-    for (const auto & [id, slot] : slots_) {
-        const std::string who = "slot of layer " + std::to_string(id.layer) + " expert " + std::to_string(id.expert);
-        if (slot.pins < 0) {
-            return who + ": negative pins";
+        while (i-- > 0) {
+            ranges_.give_back(slot->offsets[order[i]], slot->bytes[order[i]]);
         }
-        if (slot.bytes == 0 || slot.offset % kGranularity != 0 || slot.bytes % kGranularity != 0) {
-            return who + ": empty or not aligned";
-        }
-        if (!parts.emplace(slot.offset, slot.bytes).second) {
-            return who + ": shares its offset with another";
-        }
-        slot_bytes += slot.bytes;
+        return false;
     }
-    if (slot_bytes != used_bytes_) {
-        return "used bytes are " + std::to_string(used_bytes_) + ", slots have " + std::to_string(slot_bytes);
-    }
-    uint64_t previous_end = 0;
-    bool first = true;
-    for (const auto & [offset, bytes] : free_by_offset_) {
-        if (free_by_size_.count({bytes, offset}) == 0 || !parts.emplace(offset, bytes).second) {
-            return "free range at " + std::to_string(offset) + ": not indexed by size, or also a slot";
-        }
-        if (!first && offset == previous_end) {
-            return "free range at " + std::to_string(offset) + ": not merged with its neighbour";
-        }
-        previous_end = offset + bytes;
-        first = false;
-    }
-    if (free_by_size_.size() != free_by_offset_.size()) {
-        return "the two lists of free ranges differ in length";
-    }
-    uint64_t end = 0;
-    for (const auto & [offset, bytes] : parts) {
-        if (offset != end) {
-            return "gap or overlap at " + std::to_string(end);
-        }
-        end = offset + bytes;
-    }
-    if (end != budget_bytes_) {
-        return "slots and free ranges end at " + std::to_string(end) + ", the budget at " +
-               std::to_string(budget_bytes_);
-    }
-
-    // A policy that is refused everything has to ask about everything that it knows.
-    class Census final : public EvictionPolicy::Filter {
-    public:
-        explicit Census(std::set<ExpertId> * asked) : asked_(asked) {}
-        bool is_evictable(ExpertId id) const override {
-            asked_->insert(id);
-            return false;
-        }
-
-    private:
-        std::set<ExpertId> * asked_;
-    };
-    std::set<ExpertId> known;
-    ExpertId unused;
-    if (policy_->victim(PolicyTime{}, Census(&known), &unused)) {
-        return "the policy named a victim that was refused";
-    }
-    if (known.size() != slots_.size()) {
-        return "the policy knows " + std::to_string(known.size()) + " experts, slots are " +
-               std::to_string(slots_.size());
-    }
-    for (const ExpertId & id : known) {
-        if (!contains(id)) {
-            return "the policy knows an expert without a slot";
-        }
-    }
-    return {};
+    return true;
 }
 
 }  // namespace edgemoe

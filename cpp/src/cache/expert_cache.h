@@ -1,45 +1,78 @@
 // Which experts have a place in the arena, and where. Bookkeeping only: no memory, no I/O, no threads.
 //
-// The arena is a range of `budget_bytes` bytes. A slot is a part of it that belongs to one expert; slots have different
-// sizes. Free space is found by best fit and freed neighbours are merged. A pinned slot is never a victim and never
-// moves. Invariants (check_invariants): slots and free ranges tile the arena without overlap; slots' bytes plus free
-// bytes equal the budget; every slot is known to the policy. Not thread-safe: guarded by the store's mutex.
+// The arena is a range of `budget_bytes` bytes. An expert's slot is a range for each of its matrices; an expert comes
+// and goes as a whole. Where a free range holds the whole slot, the matrices lie side by side in it, so that experts of
+// one size leave no holes; otherwise each matrix takes the free range that fits it best. A pinned slot is never a
+// victim, and no slot moves.
+//
+// An expert may also pass through: it is then the first to leave, before the policy is asked, and all of these together
+// stay below a limit.
+//
+// After the first use of each expert and free range nothing is allocated. Not thread-safe: guarded by the store's
+// mutex.
 #pragma once
 
 #include "base/expert_id.h"
 #include "cache/eviction_policy.h"
+#include "cache/range_allocator.h"
+#include "cache/streaming_rule.h"
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
-#include <map>
 #include <memory>
-#include <set>
-#include <unordered_map>
-#include <utility>
+#include <string>
 #include <vector>
 
 namespace edgemoe {
 
+// Bytes of each matrix of an expert, by Projection; 0: it has no such matrix.
+using MatrixBytes = std::array<uint64_t, kProjectionCount>;
+
 class ExpertCache {
 public:
-    // Slots begin at, and have sizes of, multiples of this many bytes.
+    // Matrices begin at, and take, multiples of this many bytes.
     static constexpr uint64_t kGranularity = 64;
 
-    ExpertCache(uint64_t budget_bytes, std::unique_ptr<EvictionPolicy> policy);
+    enum class Placement {
+        kArena,    // slots are ranges of the arena
+        kCounted,  // slots lie elsewhere: their bytes are counted, and there is no offset()
+    };
+
+    // `shape` is the policy's.
+    ExpertCache(uint64_t budget_bytes, PolicyShape shape, std::unique_ptr<EvictionPolicy> policy,
+                Placement placement = Placement::kArena);
     ~ExpertCache();
     ExpertCache(const ExpertCache &) = delete;
     ExpertCache & operator=(const ExpertCache &) = delete;
 
-    bool contains(ExpertId id) const;
-    // REQUIRES: contains(id). Bytes from the start of the arena; stays the same while the expert is in the cache.
-    uint64_t offset(ExpertId id) const;
+    // What a slot for these matrices takes of the budget.
+    static uint64_t slot_bytes(const MatrixBytes & matrices);
+
+    bool contains(ExpertId id) const { return slot(id).is_taken; }
+    // Bytes from the start of the arena; the same while the expert is in the cache. REQUIRES: contains(id), it has that
+    // matrix, Placement::kArena.
+    uint64_t offset(ExpertId id, Projection projection) const;
 
     // The router chose `id`; tells the policy. Independent of residency.
     void record_use(ExpertId id, PolicyTime now);
 
-    // Gives `id` a slot of `bytes` bytes, evicting unpinned experts as the policy says; those are appended to *evicted.
-    // Returns false, with what was evicted up to then in *evicted, when the pinned slots leave no room. The new slot is
-    // not pinned. REQUIRES: !contains(id), bytes > 0.
-    [[nodiscard]] bool insert(ExpertId id, uint64_t bytes, PolicyTime now, std::vector<ExpertId> * evicted);
+    // Gives `id` a slot, evicting unpinned experts: those that pass through, the latest first, then as the policy says.
+    // They are appended to *evicted. Returns false, with what was evicted up to then in *evicted, when the pinned slots
+    // leave no room. The new slot is not pinned. REQUIRES: !contains(id), some matrix.
+    [[nodiscard]] bool insert(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
+                              std::vector<ExpertId> * evicted);
+
+    // The same for an expert that passes through. It settles all the same while its layer has less than
+    // limits.layer_bytes and there is room, free or of others that pass through; and in the place of the policy's
+    // victim if that was last used longer ago than `id` was before this use. Otherwise it takes room that is free or of
+    // others that pass through, and evicts as the policy says only while all that pass through take less than
+    // limits.window_bytes. False may also mean that this limit is reached; never when no slot is pinned.
+    [[nodiscard]] bool insert_streamed(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
+                                       const StreamLimits & limits, std::vector<ExpertId> * evicted);
+
+    // An expert that passed through settles. REQUIRES: contains(id).
+    void keep(ExpertId id);
 
     // Gives up the slot (a failed read, a shrinking budget). REQUIRES: contains(id), not pinned.
     void remove(ExpertId id);
@@ -49,30 +82,55 @@ public:
     void unpin(ExpertId id);
 
     uint64_t budget_bytes() const { return budget_bytes_; }
-    uint64_t used_bytes() const { return used_bytes_; }  // bytes of slots
-    size_t size() const { return slots_.size(); }
+    uint64_t used_bytes() const { return used_bytes_; }          // bytes of slots
+    uint64_t streamed_bytes() const { return streamed_bytes_; }  // of these, of experts that pass through
+    size_t size() const { return size_; }
     const char * policy_name() const { return policy_->name(); }
 
-    // Empty when all is well, otherwise what is broken. For tests and the fuzzer; O(n log n).
+    // Empty when all is well, otherwise what is broken: slots and free ranges tile the arena without overlap, counts
+    // and sums agree, every slot is known to the policy. For tests and the fuzzer; O(n log n).
     std::string check_invariants() const;
 
 private:
     struct Slot {
-        uint64_t offset = 0;
-        uint64_t bytes = 0;
-        int pins = 0;
+        std::array<uint64_t, kProjectionCount> offsets{};
+        MatrixBytes bytes{};  // rounded up
+        int64_t last_use = kNever;
+        int64_t use_before = kNever;  // the last use in a step before that of last_use
+        int32_t pins = 0;
+        bool is_taken = false;
+        bool is_streamed = false;
+
+        uint64_t all_bytes() const;
     };
     class Unpinned;
+    static constexpr int64_t kNever = INT64_MIN;
 
-    bool take_free_range(uint64_t bytes, uint64_t * offset);
-    void give_free_range(uint64_t offset, uint64_t bytes);
+    Slot & slot(ExpertId id) { return slots_[index(id)]; }
+    const Slot & slot(ExpertId id) const { return slots_[index(id)]; }
+    size_t index(ExpertId id) const;
+    bool can_ever_fit(const MatrixBytes & matrices) const;
+    bool place(Slot * slot);
+    bool place_matrices(Slot * slot);
+    void settle(ExpertId id, bool is_streamed, PolicyTime now);
+    bool evict_streamed(std::vector<ExpertId> * evicted);
+    bool evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicted);
+    bool earns_a_place(ExpertId id, PolicyTime now);
+    std::string check_slots() const;
+    std::string check_tiling() const;
+    std::string check_policy() const;
 
     uint64_t budget_bytes_;
+    Placement placement_;
+    int32_t n_experts_;
     uint64_t used_bytes_ = 0;
+    uint64_t streamed_bytes_ = 0;
+    size_t size_ = 0;
     std::unique_ptr<EvictionPolicy> policy_;
-    std::unordered_map<ExpertId, Slot, ExpertIdHash> slots_;
-    std::map<uint64_t, uint64_t> free_by_offset_;           // offset -> bytes
-    std::set<std::pair<uint64_t, uint64_t>> free_by_size_;  // (bytes, offset)
+    std::vector<Slot> slots_;            // by layer * n_experts + expert
+    std::vector<uint64_t> layer_bytes_;  // of slots, by layer
+    std::vector<ExpertId> streamed_;     // those that pass through, the latest last
+    RangeAllocator ranges_;              // without use for Placement::kCounted
 };
 
 }  // namespace edgemoe

@@ -101,7 +101,7 @@ Status read_whole(const GgufSource & source, const GgufSource::Tensor & where, g
 
 }  // namespace
 
-Result<std::unique_ptr<HotWeights>> HotWeights::allocate(llama_model & model, bool lock) {
+Result<std::unique_ptr<HotWeights>> HotWeights::allocate(llama_model & model, ggml_threadpool_t threads, bool lock) {
     std::unique_ptr<HotWeights> weights(new HotWeights());
     std::map<ggml_backend_buffer_type_t, std::vector<ggml_tensor *>> by_type;
     for (const auto & [name, tensor] : model.tensors_by_name) {
@@ -113,24 +113,29 @@ Result<std::unique_ptr<HotWeights>> HotWeights::allocate(llama_model & model, bo
         for (const ggml_tensor * tensor : tensors) {
             bytes += align_up(ggml_backend_buft_get_alloc_size(type, tensor), alignment);
         }
-        ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(type, static_cast<size_t>(bytes));
-        if (buffer == nullptr) {
-            return Status(StatusCode::kOutOfBudget,
-                          "out of memory: " + std::to_string(bytes) + " bytes for hot weights");
-        }
-        weights->buffers_.push_back(buffer);
-        ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         const bool in_memory = !is_expert_buffer_type(type);
+        ggml_backend_buffer_t buffer = nullptr;
         if (in_memory) {
-            prefer_huge_pages(ggml_backend_buffer_get_base(buffer), ggml_backend_buffer_get_size(buffer));
-        }
-        if (in_memory && lock) {
-            const Status locked =
-                lock_in_memory(ggml_backend_buffer_get_base(buffer), ggml_backend_buffer_get_size(buffer));
-            if (!locked.is_ok()) {
-                return locked;
+            Result<std::unique_ptr<HotBuffer>> hot = HotBuffer::allocate(type, static_cast<size_t>(bytes), threads);
+            if (!hot.is_ok()) {
+                return hot.status();
             }
+            buffer = hot.value()->handle();
+            if (lock) {
+                const Status locked = lock_in_memory(hot.value()->data(), static_cast<size_t>(bytes));
+                if (!locked.is_ok()) {
+                    return locked;
+                }
+            }
+            weights->hot_.push_back(std::move(hot.value()));
+        } else {
+            buffer = ggml_backend_buft_alloc_buffer(type, static_cast<size_t>(bytes));
+            if (buffer == nullptr) {
+                return Status(StatusCode::kOutOfBudget, "out of addresses for expert tensors");
+            }
+            weights->expert_addresses_.push_back(buffer);
         }
+        ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         ggml_tallocr allocator = ggml_tallocr_new(buffer);
         for (ggml_tensor * tensor : tensors) {
             tensor->buffer = nullptr;  // the empty one that it was laid out with
@@ -148,7 +153,7 @@ Result<std::unique_ptr<HotWeights>> HotWeights::allocate(llama_model & model, bo
 }
 
 HotWeights::~HotWeights() {
-    for (ggml_backend_buffer_t buffer : buffers_) {
+    for (ggml_backend_buffer_t buffer : expert_addresses_) {
         ggml_backend_buffer_free(buffer);
     }
 }

@@ -3,6 +3,7 @@
 // straight into place, on as many threads as compute later.
 #pragma once
 
+#include "backend/hot_buffer.h"
 #include "base/status.h"
 #include "engine/gguf_source.h"
 #include "storage/async_reader.h"
@@ -21,8 +22,9 @@ namespace edgemoe {
 class HotWeights {
 public:
     // Gives every tensor of `model` an address in a buffer of the type that llama.cpp chose, and makes contexts over
-    // the model real. REQUIRES: `model` comes from lay_out_model(). `lock`: hot weights stay out of swap. kOutOfBudget.
-    static Result<std::unique_ptr<HotWeights>> allocate(llama_model & model, bool lock);
+    // the model real. REQUIRES: `model` comes from lay_out_model(). `threads`: the pool that contexts compute with;
+    // outlives the object. `lock`: hot weights stay out of swap. kOutOfBudget.
+    static Result<std::unique_ptr<HotWeights>> allocate(llama_model & model, ggml_threadpool_t threads, bool lock);
     ~HotWeights();
     HotWeights(const HotWeights &) = delete;
     HotWeights & operator=(const HotWeights &) = delete;
@@ -34,7 +36,8 @@ public:
 
 private:
     HotWeights() = default;
-    std::vector<ggml_backend_buffer_t> buffers_;
+    std::vector<std::unique_ptr<HotBuffer>> hot_;
+    std::vector<ggml_backend_buffer_t> expert_addresses_;
     std::vector<ggml_tensor *> tensors_;  // in memory
 };
 

@@ -4,7 +4,6 @@
 #include "engine/log.h"
 #include "engine/model_layout.h"
 #include "engine/process_memory.h"
-#include "storage/reader_factory.h"
 
 #include <algorithm>
 #include <chrono>
@@ -86,7 +85,8 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     if (!cache_bytes.is_ok()) {
         return cache_bytes.status();
     }
-    Status status = options.streaming ? model->load_streamed(cache_bytes.value(), decorate) : model->load_by_llama();
+    Status status =
+        options.streaming ? model->load_streamed(cache_bytes.value(), decorate) : model->load_by_llama();
     if (!status.is_ok()) {
         return status;
     }
@@ -94,7 +94,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     return model;
 }
 
-Status Model::make_store(uint64_t cache_bytes, std::unique_ptr<AsyncReader> reader, const RowDecorator & decorate) {
+Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDecorator & decorate) {
     const ExpertIndex & experts = source_->experts();
     PolicyShape shape;
     shape.n_layers = experts.layers().back().layer + 1;
@@ -112,9 +112,9 @@ Status Model::make_store(uint64_t cache_bytes, std::unique_ptr<AsyncReader> read
         return Status(StatusCode::kInvalidArgument,
                       "no eviction policy is called \"" + options_.eviction + "\"; there are " + names);
     }
-    options.reader = std::move(reader);
+    options.reader = std::move(reader.reader);
     options.n_staging = kStagingBuffers;
-    layout_ = std::make_unique<ExpertLayout>(experts);
+    options.in_place = reader.in_place;
     const RowConverter * converter = layout_.get();
     if (decorate) {
         decorated_ = decorate(experts, *layout_);
@@ -129,23 +129,61 @@ Status Model::make_store(uint64_t cache_bytes, std::unique_ptr<AsyncReader> read
     return Status::ok();
 }
 
+// Decides how matrices lie in memory, which an engine that reads in place leaves as in the file.
+Result<ReaderChoice> Model::choose_reader(uint64_t cache_bytes, bool decorated) {
+    const ExpertIndex & experts = source_->experts();
+    layout_ = std::make_unique<ExpertLayout>(experts);
+    ReaderNeeds needs;
+    needs.engine = options_.io;
+    needs.files = source_->files();
+    needs.n_lanes = kReadLanes;
+    if (!experts.empty()) {
+        needs.read_bytes = static_cast<size_t>(ExpertStore::staging_bytes(experts, 1));
+        needs.may_map = !decorated && !layout_->repacks() && options_.direct_io != Toggle::kOn;
+        needs.kept_share = static_cast<double>(cache_bytes) / static_cast<double>(plan_.expert_bytes);
+    }
+    Result<ReaderChoice> reader = make_reader(needs);
+    if (reader.is_ok() && reader.value().in_place) {
+        if (options_.direct_io == Toggle::kOn) {
+            return Status(StatusCode::kInvalidArgument,
+                          "io mmap reads through the page cache, and direct I/O was asked for; choose one of them");
+        }
+        if (layout_->repacks()) {
+            layout_ = std::make_unique<ExpertLayout>(experts, ExpertLayout::Choice::kAsInFile);
+        }
+    }
+    return reader;
+}
+
+// Into memory of their own, also where experts stay in their files.
+Status Model::read_hot_weights(const ReaderChoice & reader) {
+    ReaderNeeds needs;
+    needs.engine = "threads";
+    needs.n_lanes = kReadLanes;
+    Result<ReaderChoice> threads = reader.in_place ? make_reader(needs) : Result<ReaderChoice>(ReaderChoice{});
+    if (!threads.is_ok()) {
+        return threads.status();
+    }
+    AsyncReader & engine = reader.in_place ? *threads.value().reader : *reader.reader;
+    return hot_weights_->read(*source_, engine, options_.progress, n_threads_, kStagingBuffers);
+}
+
 Status Model::load_streamed(uint64_t cache_bytes, const RowDecorator & decorate) {
-    Result<ReaderChoice> reader = make_reader(options_.io, source_->files(), kReadLanes);
+    Result<ReaderChoice> reader = choose_reader(cache_bytes, static_cast<bool>(decorate));
     if (!reader.is_ok()) {
         return reader.status();
     }
-    Result<std::unique_ptr<HotWeights>> weights = HotWeights::allocate(*model_, options_.lock_memory);
+    Result<std::unique_ptr<HotWeights>> weights = HotWeights::allocate(*model_, threads_.get(), options_.lock_memory);
     if (!weights.is_ok()) {
         return Status(weights.status().code(), source_->path() + ": " + weights.status().message());
     }
     hot_weights_ = std::move(weights).value();
-    const Status status =
-        hot_weights_->read(*source_, *reader.value().reader, options_.progress, n_threads_, kStagingBuffers);
+    const Status status = read_hot_weights(reader.value());
     if (!status.is_ok() || source_->experts().empty()) {
         return status;
     }
     io_reason_ = reader.value().reason;
-    return make_store(cache_bytes, std::move(reader.value().reader), decorate);
+    return make_store(cache_bytes, std::move(reader).value(), decorate);
 }
 
 Status Model::load_by_llama() {

@@ -9,6 +9,7 @@
 #include "engine/llama_handles.h"
 #include "engine/load_options.h"
 #include "engine/memory_plan.h"
+#include "storage/reader_factory.h"
 #include "store/expert_store.h"
 
 #include <functional>
@@ -59,7 +60,9 @@ public:
 
 private:
     Model() = default;
-    Status make_store(uint64_t cache_bytes, std::unique_ptr<AsyncReader> reader, const RowDecorator & decorate);
+    Result<ReaderChoice> choose_reader(uint64_t cache_bytes, bool decorated);
+    Status read_hot_weights(const ReaderChoice & reader);
+    Status make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDecorator & decorate);
     Status load_streamed(uint64_t cache_bytes, const RowDecorator & decorate);
     Status load_by_llama();
 

@@ -1,5 +1,5 @@
-// What a ggml type leaves to choose once the scales of its blocks are fixed, for a panel of rows: the interface between
-// error feedback, which knows no type, and the types, which know no feedback.
+// What a ggml type leaves to choose in its blocks, for a panel of rows: the interface between error feedback, which
+// knows no type, and the types, which know no feedback.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,8 @@
 
 namespace edgemoe {
 
+class BlockScales;
+
 // One thread at a time; one object serves many panels one after the other.
 class BlockChoice {
 public:
@@ -15,16 +17,23 @@ public:
 
     // How many neighbouring columns are chosen together: 1 or 8.
     virtual int64_t group() const = 0;
+    virtual BlockScales & scales() = 0;
 
-    // Reads the scales of n_rows rows of blocks. Returns false if one is not finite. REQUIRES: 1 <= n_rows <= kLanes.
+    // Starts a panel from the scales of n_rows rows of blocks. Returns false if one is not finite. REQUIRES: 1 <=
+    // n_rows <= kLanes.
     virtual bool open(const std::byte * blocks, int64_t n_rows) = 0;
 
-    // Chooses for the columns [column, column + group) of all rows: the values nearest to `target` [group][kLanes] in
-    // the metric C = F F^T, `factor` [group][group] = F, upper triangular with a positive diagonal. Sets `chosen`
-    // [group][kLanes].
-    virtual void choose(int64_t column, const float * target, const float * factor, float * chosen) = 0;
+    // Chooses for the columns [column, column + group) of all rows: what comes nearest to `target` [group][kLanes] in
+    // the metric C = F F^T, `factor` [group][group] = F, upper triangular with a positive diagonal.
+    virtual void choose(int64_t column, const float * target, const float * factor) = 0;
+    // The same, starting from what is chosen, so that the result is nowhere worse than that. REQUIRES: choose() was
+    // called for the columns.
+    virtual void choose_again(int64_t column, const float * target, const float * factor) = 0;
 
-    // Writes what was chosen into the blocks given to open(). REQUIRES: every column was chosen for.
+    // Of the columns [column, column + n), as chosen: `levels` [n][kLanes]. A weight is scale * level + offset.
+    virtual void levels(int64_t column, int64_t n, float * levels) const = 0;
+
+    // Writes scales and what was chosen. REQUIRES: every column was chosen for.
     virtual void close(std::byte * blocks, int64_t n_rows) const = 0;
 };
 

@@ -8,6 +8,7 @@
 #include <array>
 
 #include "rounding/block_choice.h"
+#include "rounding/block_scales.h"
 #include "rounding/feedback_factor.h"
 #include "rounding/lanes.h"
 
@@ -75,12 +76,19 @@ void ErrorFeedback::choose_group(int64_t first, int64_t batch, BlockChoice * cho
         std::copy_n(factor_.data() + (first + i) * n + first, group, own.begin() + i * group);
     }
     std::array<float, kGroup * kLanes> target;
-    std::array<float, kGroup * kLanes> chosen;
+    std::array<float, kGroup * kLanes> levels;
     const float * weights = weights_.data() + first * kLanes;
     set_target(weights, carried, own.data(), group, target.data());
-    choice->choose(factor_.order()[static_cast<size_t>(first)], target.data(), own.data(), chosen.data());
-    for (int64_t i = 0; i < group * kLanes; ++i) {
-        errors[i] = weights[i] - chosen[static_cast<size_t>(i)];
+    const int64_t column = factor_.order()[static_cast<size_t>(first)];
+    choice->choose(column, target.data(), own.data());
+    choice->levels(column, group, levels.data());
+    const float * scale = choice->scales().scale(column);
+    const float * offset = choice->scales().offset(column);
+    for (int64_t i = 0; i < group; ++i) {
+        for (int64_t lane = 0; lane < kLanes; ++lane) {
+            const int64_t at = i * kLanes + lane;
+            errors[at] = weights[at] - (scale[lane] * levels[static_cast<size_t>(at)] + offset[lane]);
+        }
     }
 }
 

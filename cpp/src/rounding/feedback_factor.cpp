@@ -78,13 +78,14 @@ Result<FeedbackFactor> FeedbackFactor::make(const InputMoments & moments, double
     factor.order_ = falling_order(diagonal, group);
     const double mean = std::accumulate(diagonal.begin(), diagonal.end(), 0.0) / static_cast<double>(n);
     Matrix reversed(n, n);
+    float added = 0.0F;
     for (;; damping = std::max(kLeastRaisedDamping, 10.0 * damping)) {
         if (damping > kMostDamping) {
             return Status(StatusCode::kInvalidArgument,
                           "error feedback: the input moments are not those of any inputs (no damping helps)");
         }
         // Without any input every rounding is as good: nearest.
-        const auto added = static_cast<float>(mean > 0.0 ? damping * mean : 1.0);
+        added = static_cast<float>(mean > 0.0 ? damping * mean : 1.0);
         fill_reversed(moments, factor.order_, added, &reversed);
         const Eigen::LLT<Eigen::Ref<Matrix>> llt(reversed);
         const auto pivots = reversed.diagonal();
@@ -97,6 +98,10 @@ Result<FeedbackFactor> FeedbackFactor::make(const InputMoments & moments, double
     for (int64_t i = 0; i < n; ++i) {
         const float * row = reversed.data() + i * n;
         std::reverse_copy(row, row + i + 1, factor.factor_.begin() + (n - 1 - i) * n + (n - 1 - i));
+    }
+    factor.metric_.assign(moments.data(), moments.data() + n * n);
+    for (int64_t i = 0; i < n; ++i) {
+        factor.metric_[static_cast<size_t>(i * n + i)] += added;
     }
     return factor;
 }

@@ -6,7 +6,7 @@
 // columns make up for it (LDLQ of QuIP, arXiv 2307.13304, section 3; equal to GPTQ, arXiv 2210.17323, without the
 // inverse).
 //
-// Immutable, any number of threads. Takes 4 * columns^2 bytes.
+// Immutable, any number of threads. Takes 8 * columns^2 bytes.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +38,8 @@ public:
     const std::vector<int32_t> & order() const { return order_; }
     // R, [columns, columns] in that order, rows contiguous, zero below the diagonal; borrowed.
     const float * data() const { return factor_.data(); }
+    // H, [columns, columns] in the matrix's own order; borrowed.
+    const float * metric() const { return metric_.data(); }
 
 private:
     FeedbackFactor() = default;
@@ -46,6 +48,7 @@ private:
     double damping_ = 0.0;
     std::vector<int32_t> order_;
     std::vector<float> factor_;
+    std::vector<float> metric_;
 };
 
 }  // namespace edgemoe

@@ -3,12 +3,10 @@
 // costs less, and the vectors are searched again. No step costs more than the one before it.
 #include <algorithm>
 #include <array>
-#include <cassert>
-#include <cmath>
 #include <vector>
 
-#include "ggml.h"
 #include "rounding/block_choice.h"
+#include "rounding/block_scales.h"
 #include "rounding/grid_format.h"
 #include "rounding/grid_search.h"
 #include "rounding/lanes.h"
@@ -18,8 +16,6 @@ namespace {
 
 constexpr int64_t kGroup = kSignColumns;
 
-int64_t n_rounds = 2;
-
 // Eight columns of a panel while they are chosen: [column][lane].
 using Columns = std::array<float, kGroup * kLanes>;
 
@@ -28,32 +24,36 @@ public:
     GridChoice(const GridFormat & format, int64_t columns)
         : format_(format),
           columns_(columns),
-          block_bytes_(static_cast<int64_t>(ggml_type_size(static_cast<ggml_type>(format.type)))),
           search_(format.vectors, format.n_vectors, format.vector_columns),
-          scales_(static_cast<size_t>(columns / format.scale_columns * kLanes)),
-          inverses_(scales_.size()),
+          scales_(format.scales, columns),
           indices_(static_cast<size_t>(columns / format.vector_columns * kLanes)),
           signs_(static_cast<size_t>(columns / kSignColumns * kLanes)) {}
 
     int64_t group() const override { return kGroup; }
-    bool open(const std::byte * blocks, int64_t n_rows) override;
-    void choose(int64_t column, const float * target, const float * factor, float * chosen) override;
+    BlockScales & scales() override { return scales_; }
+    bool open(const std::byte * blocks, int64_t n_rows) override { return scales_.read(blocks, n_rows); }
+    void choose(int64_t column, const float * target, const float * factor) override;
+    void choose_again(int64_t column, const float * target, const float * factor) override;
+    void levels(int64_t column, int64_t n, float * levels) const override;
     void close(std::byte * blocks, int64_t n_rows) const override;
 
 private:
     enum class Turn { kMakeEven, kAny, kPairs };
 
+    uint16_t * indices(int64_t column) { return indices_.data() + column / format_.vector_columns * kLanes; }
+    float magnitude(int64_t column, int64_t lane) const;
+    bool negative(int64_t column, int64_t lane) const;
+
+    void set_problem(int64_t column, const float * target, const float * factor);
     void search_first(const float * factor, uint16_t * indices);
     void search_again(uint16_t * indices);
     void turn_signs(Turn turn);
+    void keep_signs(int64_t column);
 
     const GridFormat & format_;
     int64_t columns_;
-    int64_t block_bytes_;
     GridSearch search_;
-    // [columns / scale_columns][kLanes]; lanes beyond the rows have scale 0.
-    std::vector<float> scales_;
-    std::vector<float> inverses_;
+    BlockScales scales_;
     // [columns / vector_columns][kLanes], [columns / kSignColumns][kLanes]
     std::vector<uint16_t> indices_;
     std::vector<uint8_t> signs_;
@@ -64,30 +64,6 @@ private:
     Columns sign_;
     Columns magnitude_;
 };
-
-bool GridChoice::open(const std::byte * blocks, int64_t n_rows) {
-    const int64_t n_blocks = columns_ / kGridBlockColumns;
-    const int64_t n_scales = kGridBlockColumns / format_.scale_columns;
-    std::array<float, 16> scales;
-    std::fill(scales_.begin(), scales_.end(), 0.0F);
-    std::fill(inverses_.begin(), inverses_.end(), 0.0F);
-    for (int64_t row = 0; row < n_rows; ++row) {
-        for (int64_t b = 0; b < n_blocks; ++b) {
-            format_.read_scales(blocks + (row * n_blocks + b) * block_bytes_, scales.data());
-            for (int64_t i = 0; i < n_scales; ++i) {
-                const float scale = scales[static_cast<size_t>(i)];
-                if (!std::isfinite(scale)) {
-                    return false;
-                }
-                const auto at = static_cast<size_t>((b * n_scales + i) * kLanes + row);
-                const float inverse = 1.0F / scale;
-                scales_[at] = scale;
-                inverses_[at] = std::isfinite(inverse) ? inverse : 0.0F;
-            }
-        }
-    }
-    return true;
-}
 
 // The first vector is chosen as if the second could make up for it, then the second.
 void GridChoice::search_first(const float * factor, uint16_t * indices) {
@@ -195,14 +171,21 @@ void GridChoice::turn_signs(Turn turn) {
     }
 }
 
-void GridChoice::choose(int64_t column, const float * target, const float * factor, float * chosen) {
-    const float * scale = scales_.data() + column / format_.scale_columns * kLanes;
-    const float * inverse = inverses_.data() + column / format_.scale_columns * kLanes;
+float GridChoice::magnitude(int64_t column, int64_t lane) const {
+    const int64_t n = format_.vector_columns;
+    const int64_t index = indices_[static_cast<size_t>(column / n * kLanes + lane)];
+    return static_cast<float>(format_.vectors[index * n + column % n]);
+}
+
+bool GridChoice::negative(int64_t column, int64_t lane) const {
+    return (signs_[static_cast<size_t>(column / kSignColumns * kLanes + lane)] >> (column % kSignColumns) & 1) != 0;
+}
+
+void GridChoice::set_problem(int64_t column, const float * target, const float * factor) {
     for (int64_t i = 0; i < kGroup; ++i) {
         for (int64_t lane = 0; lane < kLanes; lane += kVector) {
-            const FloatVector wanted = load(target + i * kLanes + lane) * load(inverse + lane);
-            store(wanted_.data() + i * kLanes + lane, wanted);
-            store(sign_.data() + i * kLanes + lane, wanted < FloatVector{} ? splat(-1.0F) : splat(1.0F));
+            store(wanted_.data() + i * kLanes + lane,
+                  load(target + i * kLanes + lane) * load(scales_.inverse(column) + lane));
         }
     }
     for (int64_t i = 0; i < kGroup; ++i) {
@@ -214,29 +197,55 @@ void GridChoice::choose(int64_t column, const float * target, const float * fact
             metric_[static_cast<size_t>(i * kGroup + j)] = sum;
         }
     }
-    uint16_t * indices = indices_.data() + column / format_.vector_columns * kLanes;
-    search_first(factor, indices);
-    if (format_.even_signs) {
-        turn_signs(Turn::kMakeEven);
-        search_again(indices);
-    }
-    for (int64_t round = 0; round < n_rounds; ++round) {
-        turn_signs(format_.even_signs ? Turn::kPairs : Turn::kAny);
-        search_again(indices);
-    }
+}
+
+void GridChoice::keep_signs(int64_t column) {
     uint8_t * signs = signs_.data() + column / kSignColumns * kLanes;
     for (int64_t lane = 0; lane < kLanes; ++lane) {
         unsigned bits = 0;
         for (int64_t i = 0; i < kGroup; ++i) {
-            const auto at = static_cast<size_t>(i * kLanes + lane);
-            bits |= static_cast<unsigned>(sign_[at] < 0.0F) << i;
-            chosen[at] = scale[lane] * sign_[at] * magnitude_[at];
+            bits |= static_cast<unsigned>(sign_[static_cast<size_t>(i * kLanes + lane)] < 0.0F) << i;
         }
         signs[lane] = static_cast<uint8_t>(bits);
     }
 }
 
+void GridChoice::choose(int64_t column, const float * target, const float * factor) {
+    set_problem(column, target, factor);
+    for (size_t i = 0; i < sign_.size(); ++i) {
+        sign_[i] = wanted_[i] < 0.0F ? -1.0F : 1.0F;
+    }
+    search_first(factor, indices(column));
+    turn_signs(format_.even_signs ? Turn::kMakeEven : Turn::kAny);
+    search_again(indices(column));
+    keep_signs(column);
+}
+
+void GridChoice::choose_again(int64_t column, const float * target, const float * factor) {
+    set_problem(column, target, factor);
+    for (int64_t i = 0; i < kGroup; ++i) {
+        for (int64_t lane = 0; lane < kLanes; ++lane) {
+            const auto at = static_cast<size_t>(i * kLanes + lane);
+            sign_[at] = negative(column + i, lane) ? -1.0F : 1.0F;
+            magnitude_[at] = magnitude(column + i, lane);
+        }
+    }
+    turn_signs(format_.even_signs ? Turn::kPairs : Turn::kAny);
+    search_again(indices(column));
+    keep_signs(column);
+}
+
+void GridChoice::levels(int64_t column, int64_t n, float * levels) const {
+    for (int64_t i = 0; i < n; ++i) {
+        for (int64_t lane = 0; lane < kLanes; ++lane) {
+            const float level = magnitude(column + i, lane);
+            levels[i * kLanes + lane] = negative(column + i, lane) ? -level : level;
+        }
+    }
+}
+
 void GridChoice::close(std::byte * blocks, int64_t n_rows) const {
+    scales_.write(blocks, n_rows);
     const int64_t n_blocks = columns_ / kGridBlockColumns;
     const int64_t n_vectors = kGridBlockColumns / format_.vector_columns;
     constexpr int64_t kSigns = kGridBlockColumns / kSignColumns;
@@ -250,7 +259,8 @@ void GridChoice::close(std::byte * blocks, int64_t n_rows) const {
             for (int64_t i = 0; i < kSigns; ++i) {
                 signs[static_cast<size_t>(i)] = signs_[static_cast<size_t>((b * kSigns + i) * kLanes + row)];
             }
-            format_.write_choice(indices.data(), signs.data(), blocks + (row * n_blocks + b) * block_bytes_);
+            format_.write_choice(indices.data(), signs.data(),
+                                 blocks + (row * n_blocks + b) * format_.scales.block_bytes);
         }
     }
 }

@@ -41,20 +41,56 @@ uint32_t with_signs(uint32_t word, const uint8_t * signs) {
     return word;
 }
 
-// One scale for 16 columns, two in a byte.
-void read_nibble_scales(const uint8_t * packed, float d, float * scales) {
-    for (int i = 0; i < QK_K / 32; ++i) {
-        scales[2 * i] = d * (0.5F + static_cast<float>(packed[i] & 15)) * 0.25F;
-        scales[2 * i + 1] = d * (0.5F + static_cast<float>(packed[i] >> 4)) * 0.25F;
+// Codes of 4 bits, two in a byte.
+void unpack_nibbles(const uint8_t * packed, int n_bytes, StoredScales * scales) {
+    for (int i = 0; i < n_bytes; ++i) {
+        scales->codes[2 * i] = packed[i] & 15;
+        scales->codes[2 * i + 1] = packed[i] >> 4;
     }
 }
 
-void read_iq2_xxs(const std::byte * bytes, float * scales) {
-    const auto block = load_block<block_iq2_xxs>(bytes);
-    const float d = ggml_fp16_to_fp32(block.d);
-    for (int i = 0; i < QK_K / 32; ++i) {
-        scales[i] = d * (0.5F + static_cast<float>(load_word(block.qs + 4 * i + 2) >> 28)) * 0.25F;
+void pack_nibbles(const StoredScales & scales, int n_bytes, uint8_t * packed) {
+    for (int i = 0; i < n_bytes; ++i) {
+        packed[i] = static_cast<uint8_t>(scales.codes[2 * i] | scales.codes[2 * i + 1] << 4);
     }
+}
+
+template <typename Block>
+void read_nibbles(const std::byte * bytes, StoredScales * scales) {
+    const auto block = load_block<Block>(bytes);
+    scales->d = block.d;
+    unpack_nibbles(block.scales, sizeof(block.scales), scales);
+}
+
+template <typename Block>
+void write_nibbles(const StoredScales & scales, std::byte * bytes) {
+    auto block = load_block<Block>(bytes);
+    block.d = scales.d;
+    pack_nibbles(scales, sizeof(block.scales), block.scales);
+    store_block(block, bytes);
+}
+
+// A code in the top 4 bits of a word, one for 32 columns.
+uint32_t with_code(uint32_t word, int32_t code) {
+    return (word & 0x0fffffffu) | static_cast<uint32_t>(code) << 28;
+}
+
+void read_iq2_xxs(const std::byte * bytes, StoredScales * scales) {
+    const auto block = load_block<block_iq2_xxs>(bytes);
+    scales->d = block.d;
+    for (int i = 0; i < QK_K / 32; ++i) {
+        scales->codes[i] = static_cast<int32_t>(load_word(block.qs + 4 * i + 2) >> 28);
+    }
+}
+
+void write_iq2_xxs_scales(const StoredScales & scales, std::byte * bytes) {
+    auto block = load_block<block_iq2_xxs>(bytes);
+    block.d = scales.d;
+    for (int i = 0; i < QK_K / 32; ++i) {
+        const uint32_t word = with_code(load_word(block.qs + 4 * i + 2), scales.codes[i]);
+        std::memcpy(block.qs + 4 * i + 2, &word, sizeof(word));
+    }
+    store_block(block, bytes);
 }
 
 void write_iq2_xxs(const uint16_t * indices, const uint8_t * signs, std::byte * bytes) {
@@ -71,22 +107,12 @@ void write_iq2_xxs(const uint16_t * indices, const uint8_t * signs, std::byte * 
     store_block(block, bytes);
 }
 
-void read_iq2_xs(const std::byte * bytes, float * scales) {
-    const auto block = load_block<block_iq2_xs>(bytes);
-    read_nibble_scales(block.scales, ggml_fp16_to_fp32(block.d), scales);
-}
-
 void write_iq2_xs(const uint16_t * indices, const uint8_t * signs, std::byte * bytes) {
     auto block = load_block<block_iq2_xs>(bytes);
     for (int i = 0; i < QK_K / 8; ++i) {
         block.qs[i] = static_cast<uint16_t>(indices[i] | (signs[i] & 127) << 9);
     }
     store_block(block, bytes);
-}
-
-void read_iq2_s(const std::byte * bytes, float * scales) {
-    const auto block = load_block<block_iq2_s>(bytes);
-    read_nibble_scales(block.scales, ggml_fp16_to_fp32(block.d), scales);
 }
 
 void write_iq2_s(const uint16_t * indices, const uint8_t * signs, std::byte * bytes) {
@@ -100,12 +126,22 @@ void write_iq2_s(const uint16_t * indices, const uint8_t * signs, std::byte * by
     store_block(block, bytes);
 }
 
-void read_iq3_xxs(const std::byte * bytes, float * scales) {
+void read_iq3_xxs(const std::byte * bytes, StoredScales * scales) {
     const auto block = load_block<block_iq3_xxs>(bytes);
-    const float d = ggml_fp16_to_fp32(block.d);
+    scales->d = block.d;
     for (int i = 0; i < QK_K / 32; ++i) {
-        scales[i] = d * (0.5F + static_cast<float>(load_word(block.qs + QK_K / 4 + 4 * i) >> 28)) * 0.5F;
+        scales->codes[i] = static_cast<int32_t>(load_word(block.qs + QK_K / 4 + 4 * i) >> 28);
     }
+}
+
+void write_iq3_xxs_scales(const StoredScales & scales, std::byte * bytes) {
+    auto block = load_block<block_iq3_xxs>(bytes);
+    block.d = scales.d;
+    for (int i = 0; i < QK_K / 32; ++i) {
+        const uint32_t word = with_code(load_word(block.qs + QK_K / 4 + 4 * i), scales.codes[i]);
+        std::memcpy(block.qs + QK_K / 4 + 4 * i, &word, sizeof(word));
+    }
+    store_block(block, bytes);
 }
 
 void write_iq3_xxs(const uint16_t * indices, const uint8_t * signs, std::byte * bytes) {
@@ -119,15 +155,6 @@ void write_iq3_xxs(const uint16_t * indices, const uint8_t * signs, std::byte * 
         std::memcpy(at, &word, sizeof(word));
     }
     store_block(block, bytes);
-}
-
-void read_iq3_s(const std::byte * bytes, float * scales) {
-    const auto block = load_block<block_iq3_s>(bytes);
-    const float d = ggml_fp16_to_fp32(block.d);
-    for (int i = 0; i < QK_K / 64; ++i) {
-        scales[2 * i] = d * static_cast<float>(1 + 2 * (block.scales[i] & 15));
-        scales[2 * i + 1] = d * static_cast<float>(1 + 2 * (block.scales[i] >> 4));
-    }
 }
 
 void write_iq3_s(const uint16_t * indices, const uint8_t * signs, std::byte * bytes) {
@@ -147,11 +174,41 @@ const uint8_t * bytes_of(const Grid & grid) {
 }
 
 const std::array<GridFormat, 5> kFormats = {{
-    {GGML_TYPE_IQ2_XXS, 8, 32, true, 256, bytes_of(iq2xxs_grid), read_iq2_xxs, write_iq2_xxs},
-    {GGML_TYPE_IQ2_XS, 8, 16, true, 512, bytes_of(iq2xs_grid), read_iq2_xs, write_iq2_xs},
-    {GGML_TYPE_IQ2_S, 8, 16, false, 1024, bytes_of(iq2s_grid), read_iq2_s, write_iq2_s},
-    {GGML_TYPE_IQ3_XXS, 4, 32, true, 256, bytes_of(iq3xxs_grid), read_iq3_xxs, write_iq3_xxs},
-    {GGML_TYPE_IQ3_S, 4, 32, false, 512, bytes_of(iq3s_grid), read_iq3_s, write_iq3_s},
+    {GGML_TYPE_IQ2_XXS,
+     8,
+     true,
+     256,
+     bytes_of(iq2xxs_grid),
+     {QK_K, sizeof(block_iq2_xxs), 32, 0.25F, 0.125F, 0, 15, 0, read_iq2_xxs, write_iq2_xxs_scales},
+     write_iq2_xxs},
+    {GGML_TYPE_IQ2_XS,
+     8,
+     true,
+     512,
+     bytes_of(iq2xs_grid),
+     {QK_K, sizeof(block_iq2_xs), 16, 0.25F, 0.125F, 0, 15, 0, read_nibbles<block_iq2_xs>, write_nibbles<block_iq2_xs>},
+     write_iq2_xs},
+    {GGML_TYPE_IQ2_S,
+     8,
+     false,
+     1024,
+     bytes_of(iq2s_grid),
+     {QK_K, sizeof(block_iq2_s), 16, 0.25F, 0.125F, 0, 15, 0, read_nibbles<block_iq2_s>, write_nibbles<block_iq2_s>},
+     write_iq2_s},
+    {GGML_TYPE_IQ3_XXS,
+     4,
+     true,
+     256,
+     bytes_of(iq3xxs_grid),
+     {QK_K, sizeof(block_iq3_xxs), 32, 0.5F, 0.25F, 0, 15, 0, read_iq3_xxs, write_iq3_xxs_scales},
+     write_iq3_xxs},
+    {GGML_TYPE_IQ3_S,
+     4,
+     false,
+     512,
+     bytes_of(iq3s_grid),
+     {QK_K, sizeof(block_iq3_s), 32, 2.0F, 1.0F, 0, 15, 0, read_nibbles<block_iq3_s>, write_nibbles<block_iq3_s>},
+     write_iq3_s},
 }};
 
 }  // namespace

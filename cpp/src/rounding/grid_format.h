@@ -7,19 +7,19 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "rounding/block_scales.h"
+
 namespace edgemoe {
 
 struct GridFormat {
     int32_t type;
-    // Columns of a grid vector, and of what shares a scale.
+    // Columns of a grid vector.
     int64_t vector_columns;
-    int64_t scale_columns;
     bool even_signs;
     int32_t n_vectors;
     // Magnitudes, [n_vectors][vector_columns].
     const uint8_t * vectors;
-    // Reads 256 / scale_columns scales of one block: a weight is scale * sign * magnitude.
-    void (*read_scales)(const std::byte * block, float * scales);
+    ScaleFormat scales;
     // Writes the grid indices [256 / vector_columns] and signs [32] (bit i of a byte: weight i of its 8 is negative) of
     // one block.
     void (*write_choice)(const uint16_t * indices, const uint8_t * signs, std::byte * block);

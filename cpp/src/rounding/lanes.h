@@ -6,12 +6,13 @@
 #include <cstdint>
 #include <cstring>
 
+#include "rounding/panel.h"
+
 namespace edgemoe {
 
-// Rows of a panel. Fixed, so that results do not depend on how panels are shared out over threads.
-constexpr int64_t kLanes = 64;
 // Rows of one vector.
 constexpr int64_t kVector = 16;
+static_assert(kLanes % kVector == 0);
 
 typedef float FloatVector __attribute__((vector_size(kVector * sizeof(float))));
 typedef int32_t IntVector __attribute__((vector_size(kVector * sizeof(int32_t))));

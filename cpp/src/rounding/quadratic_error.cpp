@@ -5,7 +5,7 @@
 
 #include "ggml.h"
 #include "rounding/input_moments.h"
-#include "rounding/lanes.h"
+#include "rounding/panel.h"
 #include "rounding/parallel.h"
 #include "rounding/round_matrix.h"
 

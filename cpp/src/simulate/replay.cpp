@@ -2,15 +2,47 @@
 #include "simulate/replay.h"
 
 #include "cache/expert_cache.h"
+#include "cache/streaming_rule.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 namespace edgemoe {
 namespace {
 
+// A trace says what an expert takes, not its matrices: three of one size, where that comes out even.
+MatrixBytes matrices(uint64_t expert_bytes) {
+    constexpr uint64_t kThree = 3;
+    if (expert_bytes % (kThree * ExpertCache::kGranularity) != 0) {
+        return {expert_bytes, 0, 0, 0};
+    }
+    return {expert_bytes / kThree, expert_bytes / kThree, 0, expert_bytes / kThree};
+}
+
+StreamingRule streaming_rule(const RoutingTrace & trace, uint64_t budget_bytes) {
+    std::vector<uint64_t> layer_bytes;
+    uint64_t largest = 0;
+    for (const uint64_t bytes : trace.expert_bytes) {
+        const uint64_t slot_bytes = ExpertCache::slot_bytes(matrices(bytes));
+        layer_bytes.push_back(slot_bytes * static_cast<uint64_t>(trace.shape.n_experts));
+        largest = std::max(largest, slot_bytes);
+    }
+    size_t n_experts_used = 0;
+    for (const TraceStep & step : trace.steps) {
+        for (const TraceLayer & layer : step.layers) {
+            if (step.phase == TracePhase::kDecode) {
+                n_experts_used = std::max(n_experts_used, layer.experts.size());
+            }
+        }
+    }
+    return {budget_bytes, std::move(layer_bytes), largest, static_cast<int32_t>(n_experts_used)};
+}
+
 class Replay {
 public:
-    Replay(uint64_t budget_bytes, std::unique_ptr<EvictionPolicy> policy) : cache_(budget_bytes, std::move(policy)) {}
+    Replay(const RoutingTrace & trace, uint64_t budget_bytes, std::unique_ptr<EvictionPolicy> policy)
+        : cache_(budget_bytes, trace.shape, std::move(policy)), rule_(streaming_rule(trace, budget_bytes)) {}
 
     ReplayResult run(const RoutingTrace & trace) {
         ReplayResult decode;
@@ -21,7 +53,7 @@ public:
             counted.decode_tokens += 1;
             for (const TraceLayer & layer : step.layers) {
                 now.layer = layer.layer;
-                serve_layer(layer, trace.expert_bytes[static_cast<size_t>(layer.layer)], now, &counted);
+                serve_layer(layer, trace.expert_bytes[static_cast<size_t>(layer.layer)], step.phase, now, &counted);
             }
             ++now.step;
         }
@@ -29,7 +61,12 @@ public:
     }
 
 private:
-    void serve_layer(const TraceLayer & layer, uint64_t bytes, PolicyTime now, ReplayResult * counted) {
+    void serve_layer(const TraceLayer & layer, uint64_t bytes, TracePhase phase, PolicyTime now,
+                     ReplayResult * counted) {
+        std::optional<StreamLimits> limits;
+        if (phase == TracePhase::kPrompt) {
+            limits = rule_.limits(layer.layer, layer.experts.size(), layer.experts.size() * bytes);
+        }
         for (const int32_t expert : layer.experts) {
             cache_.record_use({layer.layer, expert}, now);
         }
@@ -37,6 +74,9 @@ private:
         for (const int32_t expert : layer.experts) {
             const ExpertId id{layer.layer, expert};
             if (cache_.contains(id)) {
+                if (!limits) {
+                    cache_.keep(id);
+                }
                 pin(id);
             } else {
                 absent_.push_back(id);
@@ -47,10 +87,10 @@ private:
         counted->missed_bytes += absent_.size() * bytes;
         for (const ExpertId id : absent_) {
             evicted_.clear();
-            bool inserted = cache_.insert(id, bytes, now, &evicted_);
+            bool inserted = insert(id, bytes, limits, now);
             if (!inserted) {
                 unpin_all();
-                inserted = cache_.insert(id, bytes, now, &evicted_);
+                inserted = insert(id, bytes, limits, now);
             }
             counted->evictions += evicted_.size();
             if (inserted) {
@@ -58,6 +98,11 @@ private:
             }
         }
         unpin_all();
+    }
+
+    bool insert(ExpertId id, uint64_t bytes, const std::optional<StreamLimits> & limits, PolicyTime now) {
+        return limits ? cache_.insert_streamed(id, matrices(bytes), now, *limits, &evicted_)
+                      : cache_.insert(id, matrices(bytes), now, &evicted_);
     }
 
     void pin(ExpertId id) {
@@ -73,6 +118,7 @@ private:
     }
 
     ExpertCache cache_;
+    StreamingRule rule_;
     std::vector<ExpertId> pinned_;
     std::vector<ExpertId> absent_;
     std::vector<ExpertId> evicted_;
@@ -90,7 +136,7 @@ Result<ReplayResult> replay(const RoutingTrace & trace, const std::string & poli
         return Status(StatusCode::kInvalidArgument,
                       "eviction policy '" + policy_name + "' is unknown; choose one of " + known);
     }
-    return Replay(budget_bytes, std::move(policy)).run(trace);
+    return Replay(trace, budget_bytes, std::move(policy)).run(trace);
 }
 
 BeladyResult replay_belady(const RoutingTrace & trace, uint64_t budget_bytes) {

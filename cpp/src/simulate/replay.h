@@ -26,10 +26,11 @@ struct ReplayResult {
 };
 
 // For each step and layer: all uses are recorded; the resident experts are pinned; the absent ones are inserted and
-// pinned in the order of the list, each a miss; all are unpinned. When the pinned ones leave no room, the layer is
-// served in waves: those served so far are unpinned, and the rest goes on. An expert larger than the whole budget is a
-// miss each time. On failure: kInvalidArgument, for an unknown policy name. REQUIRES: a trace as parse_trace returns
-// it.
+// pinned in the order of the list, each a miss; all are unpinned. A prompt's experts pass through the cache where the
+// store would let them (cache/streaming_rule.h). When the pinned ones leave no room, the layer is served in waves:
+// those served so far are unpinned, and the rest goes on. An expert larger than the whole budget is a miss each time;
+// its matrices, which a trace does not have, are three of one size if that comes out even. On failure:
+// kInvalidArgument, for an unknown policy name. REQUIRES: a trace as parse_trace returns it.
 Result<ReplayResult> replay(const RoutingTrace & trace, const std::string & policy_name, uint64_t budget_bytes);
 
 // The bound for the same trace and budget (cache/belady.h).

@@ -2,6 +2,7 @@
 #include "storage/aligned_memory.h"
 
 #include "base/checked.h"
+#include "storage/memory_advice.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -51,11 +52,9 @@ Result<AlignedMemory> AlignedMemory::allocate(size_t bytes, Access access) {
     if (data == MAP_FAILED) {
         return refusal(std::generic_category().message(errno));
     }
-#ifdef MADV_HUGEPAGE
     if (!reserved) {
-        (void)::madvise(data, mapped_bytes, MADV_HUGEPAGE);  // a hint; small pages do as well
+        prefer_huge_pages(data, mapped_bytes);
     }
-#endif
     memory.data_ = static_cast<std::byte *>(data);
     memory.size_bytes_ = mapped_bytes;
     return memory;

@@ -47,6 +47,15 @@ class AsyncReader {
 public:
     virtual ~AsyncReader() = default;
 
+    // Says where reads will come from and go to, if that is known: an engine may register both with the kernel. Other
+    // files and destinations work all the same. `files` and `memory` outlive the reader. REQUIRES: nothing is in
+    // flight.
+    virtual void prepare(const std::vector<std::shared_ptr<const File>> & files, std::byte * memory, size_t bytes) {
+        static_cast<void>(files);
+        static_cast<void>(memory);
+        static_cast<void>(bytes);
+    }
+
     // Accepts all of `requests` (they are copied). Starts demand reads before prefetch reads, each in order of
     // submission.
     virtual void submit(const std::vector<ReadRequest> & requests) = 0;
@@ -65,12 +74,17 @@ public:
     // Makes a queued prefetch a demand read. An unknown, started or completed id is ignored.
     virtual void promote(uint64_t id) = 0;
 
-    // "io_uring", "threads"; for the mode line.
+    // "uring", "threads", "mmap"; for the mode line.
     virtual const char * name() const = 0;
 };
 
-// `n_lanes` is how many reads are in flight at once. One factory a file, named after the engine.
+// `n_lanes` is how many reads are in flight at once. One factory a file, named after the engine. Those with threads
+// throw std::system_error when not even one can be started.
 std::unique_ptr<AsyncReader> make_thread_reader(int n_lanes);
+
+// Reads in place: a request's destination is where its file's byte `offset` is mapped (FileMapping), and completes when
+// those pages are resident.
+std::unique_ptr<AsyncReader> make_mmap_reader(int n_lanes);
 
 // Fails with kUnsupported and the reason (built without liburing, forbidden by a sandbox, opcode missing): it is found
 // out by really creating a ring and reading through it.

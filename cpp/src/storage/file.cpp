@@ -124,8 +124,6 @@ Result<std::shared_ptr<const File>> File::open(const std::string & path, bool wa
     std::shared_ptr<File> file(new File());
     file->path_ = path;
     file->size_bytes_ = static_cast<uint64_t>(info.st_size);
-    file->device_ = info.st_dev;
-    file->inode_ = info.st_ino;
     file->modified_ns_ = modification_time_ns(info);
     file->fd_ = fd.release();
     if (!want_direct) {
@@ -182,11 +180,8 @@ Status File::check_unchanged() const {
         return Status(StatusCode::kIo, path_ + ": " + how + " since it was opened; open it again");
     };
     struct stat info = {};
-    if (::stat(path_.c_str(), &info) != 0) {
-        return changed(errno == ENOENT ? "was removed" : "became inaccessible (" + system_reason(errno) + ")");
-    }
-    if (static_cast<uint64_t>(info.st_dev) != device_ || static_cast<uint64_t>(info.st_ino) != inode_) {
-        return changed("was replaced");
+    if (::fstat(fd_, &info) != 0) {
+        return changed("became inaccessible (" + system_reason(errno) + ")");
     }
     if (static_cast<uint64_t>(info.st_size) != size_bytes_) {
         return changed("was resized from " + std::to_string(size_bytes_) + " to " + std::to_string(info.st_size) +

@@ -40,7 +40,8 @@ public:
     // Fewer bytes are kFormat ("truncated"), an operating system error is kIo; both name file and offset.
     Status read(uint64_t offset, size_t bytes, void * destination) const;
 
-    // kIo, when the file at `path` is no longer the one that was opened (replaced, resized or rewritten since).
+    // kIo, when the file was resized or rewritten since it was opened. A file that took its name is another one: what
+    // was opened stays. Does not block.
     Status check_unchanged() const;
 
     // Tells the kernel that the page cache's copy of the file is not needed (posix_fadvise DONTNEED). Best effort.
@@ -54,8 +55,6 @@ private:
     uint64_t size_bytes_ = 0;
     int fd_ = -1;
     int direct_fd_ = -1;
-    uint64_t device_ = 0;
-    uint64_t inode_ = 0;
     int64_t modified_ns_ = 0;
 };
 

@@ -63,6 +63,28 @@ public:
         ::io_uring_queue_exit(&ring_);
     }
 
+    // What the kernel refuses to register (it counts as locked memory) is read into as any other memory.
+    void prepare(const std::vector<std::shared_ptr<const File>> & files, std::byte * memory, size_t bytes) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        iovec range = {memory, bytes};
+        if (bytes > 0 && registered_bytes_ == 0 && ::io_uring_register_buffers(&ring_, &range, 1) == 0) {
+            registered_ = memory;
+            registered_bytes_ = bytes;
+        }
+        std::vector<int> fds;
+        for (const std::shared_ptr<const File> & file : files) {
+            fds.push_back(file->aligned_fd());
+            if (file->fd() != file->aligned_fd()) {
+                fds.push_back(file->fd());
+            }
+        }
+        if (!fds.empty() && registered_fds_.empty() &&
+            ::io_uring_register_files(&ring_, fds.data(), static_cast<unsigned>(fds.size())) == 0) {
+            registered_fds_ = std::move(fds);
+        }
+    }
+
+    // What comes together goes to the kernel in one call, as far as there are lanes.
     void submit(const std::vector<ReadRequest> & requests) override {
         const std::lock_guard<std::mutex> lock(mutex_);
         for (const ReadRequest & request : requests) {
@@ -128,7 +150,7 @@ public:
         queued_.promote(id);
     }
 
-    const char * name() const override { return "io_uring"; }
+    const char * name() const override { return "uring"; }
 
 private:
     // Everything below but wait_for_answer() REQUIRES: mutex_ is held, or no other thread knows the reader.
@@ -248,14 +270,34 @@ private:
         slots_[slot] = *read;
         io_uring_sqe * entry = ::io_uring_get_sqe(&ring_);
         assert(entry != nullptr && "the submission queue has an entry for every slot");
-        ::io_uring_prep_read(entry, read->fd(), read->destination(), static_cast<unsigned>(read->bytes()),
-                             read->offset());
+        prepare_entry(entry, *read);
         if (read->should_block()) {
             entry->flags |= IOSQE_ASYNC;
         }
         entry->user_data = slot;
         prepared_.push_back({entry, slot, is_resumed});
         return true;
+    }
+
+    void prepare_entry(io_uring_sqe * entry, const ReadProgress & read) const {
+        const auto bytes = static_cast<unsigned>(read.bytes());
+        const auto known = std::find(registered_fds_.begin(), registered_fds_.end(), read.fd());
+        const bool is_known = known != registered_fds_.end();
+        const int fd = is_known ? static_cast<int>(known - registered_fds_.begin()) : read.fd();
+        if (is_registered(read.destination(), bytes)) {
+            ::io_uring_prep_read_fixed(entry, fd, read.destination(), bytes, read.offset(), 0);
+        } else {
+            ::io_uring_prep_read(entry, fd, read.destination(), bytes, read.offset());
+        }
+        if (is_known) {
+            entry->flags |= IOSQE_FIXED_FILE;
+        }
+    }
+
+    bool is_registered(const std::byte * destination, size_t bytes) const {
+        const auto begin = reinterpret_cast<uintptr_t>(registered_);
+        const auto at = reinterpret_cast<uintptr_t>(destination);
+        return at >= begin && at - begin < registered_bytes_ && bytes <= registered_bytes_ - (at - begin);
     }
 
     // Undoes prepare_read() for an entry that the kernel did not take and, without mutex_, cannot take.
@@ -288,8 +330,11 @@ private:
     }
 
     std::mutex mutex_;
-    std::condition_variable changed_;          // see the head of this file
-    io_uring ring_;                            // guarded as the head of this file says
+    std::condition_variable changed_;   // see the head of this file
+    io_uring ring_;                     // guarded as the head of this file says
+    std::byte * registered_ = nullptr;  // the one registered buffer; this and the next two guarded by mutex_
+    size_t registered_bytes_ = 0;
+    std::vector<int> registered_fds_;          // their places are their registered numbers
     ReadQueues queued_;                        // not started; this and all below guarded by mutex_
     std::deque<ReadProgress> resumed_;         // started, and to be continued by another call
     std::vector<ReadProgress> slots_;          // by slot: what the kernel has

@@ -1,55 +1,117 @@
-// The cheap question (do the files grant direct reads?) is asked before the ring is tried.
+// The cheap questions (may it be mapped, do the files grant direct reads, does a ring work) come before the probe.
 #include "storage/reader_factory.h"
 
+#include "storage/reader_probe.h"
+
 #include <algorithm>
+#include <cmath>
 #include <system_error>
 #include <utility>
 
 namespace edgemoe {
 namespace {
 
-Result<ReaderChoice> use_threads(int n_lanes, const std::string & reason) {
+constexpr double kNearlyAll = 0.9;       // of the experts: few evictions, which cost a mapping more than a slot
+constexpr double kClearlyFaster = 1.15;  // what a short probe can tell; a ring leaves more of the cores to the model
+
+using MakeReader = std::unique_ptr<AsyncReader> (*)(int n_lanes);
+
+Result<ReaderChoice> use_lanes(MakeReader make, int n_lanes, const std::string & reason, bool in_place = false) {
     try {
-        return ReaderChoice{make_thread_reader(n_lanes), reason};
+        return ReaderChoice{make(n_lanes), reason, in_place};
     } catch (const std::system_error & error) {
         return Status(StatusCode::kUnsupported,
                       std::string("reader threads: no thread could be started: ") + error.what());
     }
 }
 
+// "1.93 GB/s"
+std::string speed(double bytes_per_second) {
+    const auto hundredths = static_cast<int64_t>(std::lround(bytes_per_second / 1e7));
+    const std::string digits = std::to_string(100 + hundredths % 100).substr(1);
+    return std::to_string(hundredths / 100) + "." + digits + " GB/s";
+}
+
+std::string percent(double share) {
+    return std::to_string(std::lround(100 * std::min(share, 1.0))) + "%";
+}
+
+// `ring` or threads, whichever reads faster. The reads of the two lie between each other.
+Result<ReaderChoice> use_faster(const ReaderNeeds & needs, std::unique_ptr<AsyncReader> ring) {
+    const File & file = **std::max_element(needs.files.begin(), needs.files.end(), [](const auto & a, const auto & b) {
+        return a->size_bytes() < b->size_bytes();
+    });
+    Result<ReaderChoice> threads = use_lanes(make_thread_reader, needs.n_lanes, "");
+    ProbePlan plan;
+    plan.read_bytes = needs.read_bytes;
+    plan.n_reads = static_cast<size_t>(needs.n_lanes);
+    plan.step = 2;
+    const Result<double> by_ring = probe_reader(*ring, file, plan);
+    if (!by_ring.is_ok() || !threads.is_ok()) {
+        return ReaderChoice{std::move(ring), "uring, because a ring works here and every file grants direct reads"};
+    }
+    plan.first = 1;
+    const Result<double> by_threads = probe_reader(*threads.value().reader, file, plan);
+    if (!by_threads.is_ok()) {
+        return ReaderChoice{std::move(ring), "uring, because a ring works here and every file grants direct reads"};
+    }
+    const bool is_ring = by_ring.value() * kClearlyFaster >= by_threads.value();
+    const std::string reason = std::string(is_ring ? "uring" : "threads") + ", because reads of " +
+                               std::to_string(needs.read_bytes >> 10) + " KiB came at " + speed(by_ring.value()) +
+                               " through a ring and at " + speed(by_threads.value()) + " with threads";
+    return ReaderChoice{is_ring ? std::move(ring) : std::move(threads.value().reader), reason};
+}
+
+Result<ReaderChoice> choose(const ReaderNeeds & needs) {
+    if (needs.may_map && needs.kept_share >= kNearlyAll) {
+        return use_lanes(make_mmap_reader, needs.n_lanes,
+                         "mmap, because " + percent(needs.kept_share) +
+                             " of the experts fit and they are multiplied as they lie in the file",
+                         true);
+    }
+    const auto refused =
+        std::find_if(needs.files.begin(), needs.files.end(), [](const auto & file) { return !file->direct(); });
+    if (refused != needs.files.end()) {
+        return use_lanes(make_thread_reader, needs.n_lanes,
+                         "threads, because direct reads are not possible from " + (*refused)->path() + " (" +
+                             (*refused)->direct_refusal() + ")");
+    }
+    Result<std::unique_ptr<AsyncReader>> ring = make_io_uring_reader(needs.n_lanes);
+    if (!ring.is_ok()) {
+        return use_lanes(make_thread_reader, needs.n_lanes,
+                         "threads, because a ring does not work here (" + ring.status().message() + ")");
+    }
+    if (needs.files.empty()) {
+        return ReaderChoice{std::move(ring).value(), "uring, because a ring works here"};
+    }
+    return use_faster(needs, std::move(ring).value());
+}
+
 }  // namespace
 
-Result<ReaderChoice> make_reader(const std::string & engine, const std::vector<std::shared_ptr<const File>> & files,
-                                 int n_lanes) {
-    if (engine != "auto" && engine != "io_uring" && engine != "threads") {
-        return Status(StatusCode::kInvalidArgument,
-                      "reader '" + engine + "': there is no such engine; use auto, io_uring or threads");
-    }
-    if (n_lanes < 1) {
-        return Status(StatusCode::kInvalidArgument, "reader lanes " + std::to_string(n_lanes) +
+Result<ReaderChoice> make_reader(const ReaderNeeds & needs) {
+    if (needs.n_lanes < 1) {
+        return Status(StatusCode::kInvalidArgument, "reader lanes " + std::to_string(needs.n_lanes) +
                                                         ": at least one read must be in flight; use 1 or more");
     }
-    if (engine == "threads") {
-        return use_threads(n_lanes, "threads were asked for");
+    if (needs.engine == "auto") {
+        return choose(needs);
     }
-    if (engine == "auto") {
-        const auto refused =
-            std::find_if(files.begin(), files.end(), [](const auto & file) { return !file->direct(); });
-        if (refused != files.end()) {
-            return use_threads(n_lanes, "threads, because direct reads are not possible from " + (*refused)->path() +
-                                            " (" + (*refused)->direct_refusal() + ")");
+    if (needs.engine == "threads") {
+        return use_lanes(make_thread_reader, needs.n_lanes, "threads were asked for");
+    }
+    if (needs.engine == "mmap") {
+        return use_lanes(make_mmap_reader, needs.n_lanes, "mmap was asked for", true);
+    }
+    if (needs.engine == "uring") {
+        Result<std::unique_ptr<AsyncReader>> ring = make_io_uring_reader(needs.n_lanes);
+        if (!ring.is_ok()) {
+            return ring.status();
         }
+        return ReaderChoice{std::move(ring).value(), "uring was asked for"};
     }
-    Result<std::unique_ptr<AsyncReader>> ring = make_io_uring_reader(n_lanes);
-    if (ring.is_ok()) {
-        return ReaderChoice{std::move(ring).value(),
-                            engine == "auto" ? "io_uring, because a ring works here and every file grants direct reads"
-                                             : "io_uring was asked for"};
-    }
-    if (engine == "io_uring") {
-        return ring.status();
-    }
-    return use_threads(n_lanes, "threads, because a ring does not work here (" + ring.status().message() + ")");
+    return Status(StatusCode::kInvalidArgument,
+                  "reader '" + needs.engine + "': there is no such engine; use auto, uring, threads or mmap");
 }
 
 }  // namespace edgemoe

@@ -44,7 +44,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     memory.add_argument("--expert-cache", type=size, metavar="SIZE", help="the expert cache alone, instead of --memory")
     memory.add_argument("--streaming", choices=("auto", "off"), help="off: load everything, in llama.cpp's own way")
-    memory.add_argument("--io", metavar="ENGINE", help="auto, io_uring or threads")
+    memory.add_argument("--io", metavar="ENGINE", help="auto, uring, threads or mmap")
     memory.add_argument("--direct-io", choices=TOGGLES, help="read around the page cache")
     memory.add_argument(
         "--eviction",

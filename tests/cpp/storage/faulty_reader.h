@@ -27,6 +27,7 @@ struct FaultPlan {
     size_t shorten_by_bytes = 1;
     uint64_t corrupt_read = kNever;  // one bit of the destination is flipped, and the status is ok
     uint32_t fail_one_in = 0;        // each read fails like fail_read with this chance; 0: none
+    uint32_t shorten_one_in = 0;     // each read is shortened like shorten_read with this chance; 0: none
     bool reorder = false;            // completions are delivered in random order
     size_t hold_back = 0;            // nothing is delivered until so many completions are there, or no more can come
 };
@@ -38,12 +39,18 @@ public:
     FaultyReader(std::unique_ptr<AsyncReader> inner, FaultPlan plan)
         : plan_(plan), random_(plan.seed), inner_(std::move(inner)) {}
 
+    void prepare(const std::vector<std::shared_ptr<const File>> & files, std::byte * memory, size_t bytes) override {
+        inner_->prepare(files, memory, bytes);
+    }
+
     void submit(const std::vector<ReadRequest> & requests) override {
         const std::lock_guard<std::mutex> lock(mutex_);
         for (const ReadRequest & request : requests) {
             const uint64_t number = n_submitted_++;
-            const bool fails_by_chance = plan_.fail_one_in != 0 && random_() % plan_.fail_one_in == 0;
-            in_flight_[request.id] = {request, number, fails_by_chance || number == plan_.fail_read};
+            const auto by_chance = [this](uint32_t one_in) { return one_in != 0 && random_() % one_in == 0; };
+            const bool fails = by_chance(plan_.fail_one_in) || number == plan_.fail_read;
+            const bool is_short = by_chance(plan_.shorten_one_in) || number == plan_.shorten_read;
+            in_flight_[request.id] = {request, number, fails, is_short};
         }
         n_undelivered_ += requests.size();
         inner_->submit(requests);
@@ -93,6 +100,7 @@ private:
         ReadRequest request;
         uint64_t number = 0;
         bool fails = false;
+        bool is_short = false;
     };
 
     // Everything below REQUIRES: mutex_ is held.
@@ -116,7 +124,7 @@ private:
                                                              std::to_string(request.bytes) + " bytes at offset " +
                                                              std::to_string(request.offset) + ": Input/output error");
             completion->bytes_read = 0;
-        } else if (read.number == plan_.shorten_read) {
+        } else if (read.is_short) {
             completion->bytes_read -= std::min(completion->bytes_read, plan_.shorten_by_bytes);
         } else if (read.number == plan_.corrupt_read && completion->bytes_read > 0) {
             request.destination[random_() % completion->bytes_read] ^= std::byte{1} << (random_() % 8);

@@ -21,7 +21,7 @@ TEST_CASE("io_uring works, or is unsupported with a reason") {
         CHECK(ring.status().message().rfind("io_uring: ", 0) == 0);
         CHECK(ring.status().message().size() > 20);
     } else {
-        CHECK(std::string(ring.value()->name()) == "io_uring");
+        CHECK(std::string(ring.value()->name()) == "uring");
     }
 }
 
@@ -29,7 +29,7 @@ TEST_CASE("with one lane, io_uring starts in order of priority and knows what it
     const TemporaryFile temporary(6 * kDirectAlignment);
     const auto file = open_file(temporary.path(), true);
     const AlignedMemory memory = allocate(6 * kDirectAlignment);
-    const auto reader = make_engine("io_uring", 1);
+    const auto reader = make_engine("uring", 1);
     if (reader == nullptr) {
         return;
     }
@@ -51,7 +51,7 @@ TEST_CASE("cancelling from another thread while one waits in the ring delivers e
     const TemporaryFile temporary(n * kDirectAlignment);
     const auto file = open_file(temporary.path(), true);
     const AlignedMemory memory = allocate(n * kDirectAlignment);
-    const auto reader = make_engine("io_uring", 1);
+    const auto reader = make_engine("uring", 1);
     if (reader == nullptr) {
         return;
     }
@@ -68,8 +68,40 @@ TEST_CASE("cancelling from another thread while one waits in the ring delivers e
     }
 }
 
+TEST_CASE("reads go into registered and other memory, from registered and other files") {
+    constexpr size_t n = 32;
+    const TemporaryFile temporary(n * kDirectAlignment + 100);
+    const TemporaryFile other(n * kDirectAlignment);
+    for (const bool want_direct : {false, true}) {
+        CAPTURE(want_direct);
+        const auto file = open_file(temporary.path(), want_direct);
+        const auto other_file = open_file(other.path(), want_direct);
+        const AlignedMemory memory = allocate((n + 1) * kDirectAlignment);
+        const AlignedMemory other_memory = allocate(n * kDirectAlignment);
+        const auto reader = make_engine("uring", 4);
+        if (reader == nullptr) {
+            return;
+        }
+        reader->prepare({file}, memory.data(), memory.size_bytes());
+        std::vector<ReadRequest> requests = consecutive_reads(*file, memory.data(), n + 1, kDirectAlignment);
+        for (ReadRequest request : consecutive_reads(*other_file, other_memory.data(), n, kDirectAlignment)) {
+            request.id += n + 1;
+            requests.push_back(request);
+        }
+        reader->submit(requests);
+        const std::vector<ReadCompletion> completions = wait_for_all(reader.get());
+        CHECK(completions.size() == 2 * n + 1);
+        for (const ReadCompletion & completion : completions) {
+            CHECK_MESSAGE(completion.status.is_ok(), completion.status.message());
+            CHECK(completion.bytes_read == (completion.id == n ? 100 : kDirectAlignment));
+        }
+        CHECK(matching_bytes(memory.data(), n * kDirectAlignment + 100, 0) == n * kDirectAlignment + 100);
+        CHECK(matching_bytes(other_memory.data(), n * kDirectAlignment, 0) == n * kDirectAlignment);
+    }
+}
+
 TEST_CASE("an absurd number of lanes is cut to what a ring can have") {
-    const auto reader = make_engine("io_uring", 1'000'000);
+    const auto reader = make_engine("uring", 1'000'000);
     if (reader == nullptr) {
         return;
     }

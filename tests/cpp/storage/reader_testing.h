@@ -17,7 +17,7 @@
 
 namespace edgemoe::test {
 
-constexpr std::array<const char *, 2> kEngines = {"threads", "io_uring"};
+constexpr std::array<const char *, 2> kEngines = {"threads", "uring"};
 
 // The engine, or nullptr with a message where this machine or build does not have it.
 inline std::unique_ptr<AsyncReader> make_engine(const std::string & engine, int n_lanes) {

@@ -16,11 +16,13 @@ namespace {
 
 std::unique_ptr<ExpertStore> faulty_store(const ExpertFile & file, uint64_t n_slots, size_t n_staging, FaultPlan plan,
                                           const std::string & engine = "threads") {
-    std::unique_ptr<AsyncReader> reader = make_engine(engine, 3);
+    const bool in_place = engine == "mmap";
+    std::unique_ptr<AsyncReader> reader = in_place ? make_mmap_reader(3) : make_engine(engine, 3);
     if (reader == nullptr) {
         return nullptr;
     }
-    return file.make_store(n_slots, std::make_unique<FaultyReader>(std::move(reader), plan), n_staging, "default");
+    return file.make_store(n_slots, std::make_unique<FaultyReader>(std::move(reader), plan), n_staging, "default",
+                           in_place);
 }
 
 std::vector<int32_t> random_experts(std::mt19937 * random, int32_t n_experts) {
@@ -35,7 +37,7 @@ std::vector<int32_t> random_experts(std::mt19937 * random, int32_t n_experts) {
 // failed. Counts the matrices whose bytes are wrong (doctest's macros are not for threads of a test).
 Status compute(const ExpertFile & file, ExpertStore & store, int32_t layer, ProjectionMask mask,
                const std::vector<int32_t> & experts, int n_threads, std::atomic<int> * n_wrong) {
-    Result<std::unique_ptr<Lease>> acquired = store.acquire(layer, mask, experts);
+    Result<LeasePtr> acquired = store.acquire(layer, mask, experts);
     if (!acquired.is_ok()) {
         return acquired.status();
     }
@@ -88,7 +90,7 @@ Status compute(const ExpertFile & file, ExpertStore & store, int32_t layer, Proj
 }  // namespace
 
 TEST_CASE("TheOrderOfCompletionsDoesNotMatter") {
-    for (const char * engine : kEngines) {
+    for (const std::string engine : {"threads", "uring", "mmap"}) {
         const ExpertFile file({2, 8, 96, 96, 4000});
         for (uint64_t seed = 1; seed <= 8; ++seed) {
             CAPTURE(engine);
@@ -180,6 +182,17 @@ TEST_CASE("SeveralThreadsShareMatricesOfManyReads") {
         CHECK(compute(file, *store, 0, kWhole, random_experts(&random, 4), 3, &n_wrong).is_ok());
     }
     CHECK(n_wrong.load() == 0);
+}
+
+TEST_CASE("AMappedFileThatWasCutEndsTheNextPassBeforeItIsTouched") {
+    const ExpertFile file({2, 4, 64, 64, 0});
+    const auto store = faulty_store(file, 8, 8, {}, "mmap");
+    CHECK(serve(file, *store, 0, kWhole, {0, 1}).is_ok());
+    CHECK(serve(file, *store, 1, kWhole, {0, 3}).is_ok());
+    REQUIRE(::truncate(file.path().c_str(), 100) == 0);
+    const Status status = serve(file, *store, 0, kWhole, {0, 1});
+    CHECK(status.code() == StatusCode::kIo);
+    CHECK(status.message().find("was resized") != std::string::npos);
 }
 
 TEST_CASE("FailuresAtRandomEndTheirLeaseAndNothingElse") {

@@ -18,8 +18,8 @@ struct Bench {
         store = file.make_store(n_slots, std::move(fake), n_staging);
     }
 
-    std::unique_ptr<Lease> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts) {
-        Result<std::unique_ptr<Lease>> lease = store->acquire(layer, mask, experts);
+    LeasePtr acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts) {
+        Result<LeasePtr> lease = store->acquire(layer, mask, experts);
         REQUIRE_MESSAGE(lease.is_ok(), lease.status().message());
         return std::move(lease).value();
     }
@@ -134,7 +134,7 @@ TEST_CASE("AnExpertOrMatrixThatDoesNotExistIsRefusedAndTheStoreGoesOn") {
                                                {2, 0, kWhole},
                                                {-1, 0, kWhole},
                                                {0, 1, projection_bit(Projection::kGateUp)}}) {
-        const Result<std::unique_ptr<Lease>> lease = bench.store->acquire(layer, mask, {0, expert});
+        const Result<LeasePtr> lease = bench.store->acquire(layer, mask, {0, expert});
         REQUIRE_FALSE(lease.is_ok());
         CHECK(lease.status().code() == StatusCode::kFormat);
         CHECK(lease.status().message().find("blk." + std::to_string(layer) + " expert ") != std::string::npos);

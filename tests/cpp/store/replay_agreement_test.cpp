@@ -43,8 +43,8 @@ RoutingTrace make_trace(uint32_t seed, const Shape & shape, size_t top_k, int n_
 }  // namespace
 
 TEST_CASE("TheStoreCountsWhatReplayCounts") {
-    const Shape shape = {3, 8, 32, 64, 100};
     constexpr size_t kTopK = 3;
+    const Shape shape = {3, 8, 32, 64, 100, kTopK};
     const ExpertFile file(shape);
     for (const std::string & policy : eviction_policy_names()) {
         for (const uint64_t n_slots : {3, 5, 9, 14, 24}) {

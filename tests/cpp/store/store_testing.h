@@ -36,6 +36,7 @@ struct Shape {
     int64_t rows = 64;  // of each of the three matrices
     uint64_t row_bytes = 64;
     uint64_t first_offset = 100;  // in the file: not aligned to anything
+    int32_t n_experts_used = 2;
 
     uint64_t part_bytes() const { return static_cast<uint64_t>(rows) * row_bytes; }
     uint64_t expert_bytes() const { return 3 * part_bytes(); }
@@ -74,7 +75,7 @@ public:
             }
             layers.push_back(std::move(experts));
         }
-        index_ = ExpertIndex({open_file(temporary_.path(), false)}, std::move(layers), 2);
+        index_ = ExpertIndex({open_file(temporary_.path(), false)}, std::move(layers), shape.n_experts_used);
     }
 
     const Shape & shape() const { return shape_; }
@@ -83,12 +84,16 @@ public:
 
     // A store of `n_slots` experts (all are of one size) over `reader`.
     std::unique_ptr<ExpertStore> make_store(uint64_t n_slots, std::unique_ptr<AsyncReader> reader, size_t n_staging = 8,
-                                            const std::string & policy = "lru") const {
+                                            const std::string & policy = "lru", bool in_place = false) const {
         ExpertStoreOptions options;
         options.cache_bytes = n_slots * shape_.expert_bytes();
         options.policy = make_eviction_policy(policy, {shape_.n_layers, shape_.n_experts});
         options.reader = std::move(reader);
         options.n_staging = n_staging;
+        options.in_place = in_place;
+        if (in_place) {
+            options.cache_bytes += n_slots * 3 * FileMapping::page_bytes();  // the pages at the matrices' borders
+        }
         Result<std::unique_ptr<ExpertStore>> store = ExpertStore::create(index_, converter_, std::move(options));
         REQUIRE_MESSAGE(store.is_ok(), store.status().message());
         return std::move(store).value();
@@ -139,7 +144,7 @@ inline bool is_there(const Lease & lease, size_t i, ProjectionMask mask) {
 // it has one.
 inline Status serve(const ExpertFile & file, ExpertStore & store, int32_t layer, ProjectionMask mask,
                     const std::vector<int32_t> & experts) {
-    Result<std::unique_ptr<Lease>> acquired = store.acquire(layer, mask, experts);
+    Result<LeasePtr> acquired = store.acquire(layer, mask, experts);
     if (!acquired.is_ok()) {
         return acquired.status();
     }

@@ -1,0 +1,149 @@
+// What becomes of reads: they are taken from the reader, converted into their slots, and make a matrix ready, or absent
+// again when they failed.
+#include "store/expert_store.h"
+
+#include <string>
+#include <utility>
+
+namespace edgemoe {
+
+void ExpertStore::announce_change() {
+    n_changes_++;
+    changed_.notify_all();
+}
+
+// One arrival a call, so that what comes together is converted by several threads.
+bool ExpertStore::take_arrival(Lease & lease, bool may_block) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (is_reader_busy()) {  // also when something has arrived: a ring starts its next reads when it is asked
+        ask_reader(&AsyncReader::reap, lock);
+    }
+    while (arrived_.empty()) {
+        if (!may_block || lease.failed()) {
+            return false;
+        }
+        if (is_reader_busy() && !waits_in_reader_) {
+            waits_in_reader_ = true;
+            ask_reader(&AsyncReader::wait, lock);  // returns at once, with nothing, in the moment before a submit
+            waits_in_reader_ = false;
+        } else if (reads_left() || (lease.waits() && lease.n_admitted_ > 0)) {
+            const uint64_t seen = n_changes_;
+            changed_.wait(lock, [&] { return n_changes_ != seen; });
+            if (arrived_.empty()) {
+                return true;
+            }
+        } else {
+            if (lease.waits()) {
+                lease.fail(no_room(lease.layer_));  // another lease holds all room
+            }
+            return false;
+        }
+    }
+    const ReadCompletion completion = arrived_.pop();
+    const Chunk chunk = reads_.chunk(completion.id);
+    n_converting_++;
+    lock.unlock();
+    const Status status = convert(chunk, completion);
+    lock.lock();
+    n_converting_--;
+    finish(lease, completion.id, chunk, status);
+    announce_change();
+    submit_and_unlock(lock);
+    return true;
+}
+
+// Calls the reader without the lock, and puts what it gives into arrived_.
+void ExpertStore::ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompletion> *),
+                             std::unique_lock<std::mutex> & lock) {
+    std::unique_ptr<Errands> errands = borrow_errands();
+    lock.unlock();
+    (reader_.get()->*ask)(&errands->completions);
+    lock.lock();
+    for (ReadCompletion & completion : errands->completions) {
+        arrived_.push(std::move(completion));
+    }
+    if (!errands->completions.empty()) {
+        announce_change();
+    }
+    errands->completions.clear();
+    idle_errands_.push_back(std::move(errands));
+}
+
+// The rows that a read brought are looked at and go to their slot, which cannot move or go: their part's pin holds it.
+// Without the lock.
+Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completion) {
+    if (!completion.status.is_ok()) {
+        return completion.status;
+    }
+    if (completion.bytes_read < chunk.skip_bytes + chunk.bytes) {
+        return Status(StatusCode::kIo, chunk.file->path() + ": offset " +
+                                           std::to_string(chunk.aligned_offset + completion.bytes_read) +
+                                           ": unexpected end of file");
+    }
+    ExpertEntry & entry = experts_[chunk.entry];
+    const ExpertPart & part = entry.part(chunk.projection);
+    const auto p = static_cast<size_t>(chunk.projection);
+    const uint64_t first_byte = static_cast<uint64_t>(chunk.first_row) * (part.bytes / static_cast<uint64_t>(part.rows));
+    const std::byte * arrived = mapped_ != nullptr ? entry.matrices[p] + first_byte : reads_.data(completion.id);
+    Status status = entry.checks[p].add(part, chunk.file->path(), first_byte, arrived, chunk.bytes);
+    if (status.is_ok() && mapped_ == nullptr) {  // otherwise the matrix is where it was read
+        converter_.convert(part, chunk.first_row, chunk.n_rows, arrived, entry.matrices[p] + first_byte);
+    }
+    return status;
+}
+
+void ExpertStore::finish(Lease & lease, uint64_t read_id, const Chunk & chunk, const Status & status) {
+    reads_.finish(read_id);
+    if (status.is_ok()) {
+        stats_.read_bytes += chunk.bytes;
+    } else {
+        ExpertEntry & entry = experts_[chunk.entry];
+        entry.damaged = static_cast<ProjectionMask>(entry.damaged | projection_bit(chunk.projection));
+        fail(lease, chunk, status);
+    }
+    const bool is_held = lease.holds(chunk.entry);
+    if (!finish_chunk(chunk) && is_held && !lease.failed()) {
+        // What failed was read for an earlier lease.
+        const auto wanted = static_cast<ProjectionMask>(lease.mask_ & projection_bit(chunk.projection));
+        queue_absent(lease, chunk.entry, wanted);
+    }
+    if (!is_held && lease.waits() && !lease.failed()) {
+        admit(lease);  // this slot may have been the last that was in the way
+    }
+}
+
+// What was read is not wanted.
+void ExpertStore::finish_unread(uint64_t read_id) {
+    const Chunk chunk = reads_.chunk(read_id);
+    reads_.finish(read_id);
+    ExpertEntry & entry = experts_[chunk.entry];
+    entry.damaged = static_cast<ProjectionMask>(entry.damaged | projection_bit(chunk.projection));
+    finish_chunk(chunk);
+}
+
+// A chunk has ended, read or not. False if it was its part's last and the part is not whole.
+bool ExpertStore::finish_chunk(const Chunk & chunk) {
+    ExpertEntry & entry = experts_[chunk.entry];
+    const auto p = static_cast<size_t>(chunk.projection);
+    if (--entry.chunks_left[p] > 0) {
+        return true;
+    }
+    const bool is_whole = !has_projection(entry.damaged, p);
+    entry.damaged = static_cast<ProjectionMask>(entry.damaged & ~projection_bit(chunk.projection));
+    entry.states[p].store(is_whole ? PartState::kReady : PartState::kAbsent, std::memory_order_release);
+    cache_.unpin(entry.id);
+    return is_whole;
+}
+
+// The first failure of a matrix that was read for this lease, and that it waits for, ends it. Others leave an absent
+// matrix, which is read again when it is wanted.
+void ExpertStore::fail(Lease & lease, const Chunk & chunk, const Status & status) {
+    if (chunk.lease != lease.number_ || (lease.mask_ & projection_bit(chunk.projection)) == 0) {
+        return;
+    }
+    const ExpertId id = experts_[chunk.entry].id;
+    lease.fail(Status(status.code(), status.message() + " (blk." + std::to_string(id.layer) + " expert " +
+                                         std::to_string(id.expert) + " " + projection_name(chunk.projection) + ")"));
+}
+
+}  // namespace edgemoe

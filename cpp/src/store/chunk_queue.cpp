@@ -1,0 +1,116 @@
+// Invariant: a buffer is free, or its chunk is in flight; n_in_flight_ counts the latter.
+#include "store/chunk_queue.h"
+
+#include "base/checked.h"
+#include "store/row_converter.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+namespace edgemoe {
+namespace {
+
+constexpr uint64_t kChunkBytes = 1 << 20;  // one read
+
+uint64_t row_bytes(const ExpertPart & part) {
+    return part.bytes / static_cast<uint64_t>(part.rows);
+}
+
+int64_t chunk_rows(const ExpertPart & part) {
+    const auto groups = static_cast<int64_t>(kChunkBytes / std::max<uint64_t>(1, row_bytes(part) * kRowGroup));
+    return std::max<int64_t>(1, groups) * kRowGroup;
+}
+
+}  // namespace
+
+size_t Chunk::read_bytes() const {
+    return static_cast<size_t>(align_up(skip_bytes + bytes, kDirectAlignment));
+}
+
+uint64_t ChunkQueue::buffer_bytes(const ExpertIndex & index) {
+    uint64_t most = 0;
+    for (const ExpertLayer & layer : index.layers()) {
+        for (const ExpertParts & parts : layer.experts) {
+            for (const ExpertPart & part : parts) {
+                if (part.present) {
+                    most =
+                        std::max(most, std::min(part.bytes, row_bytes(part) * static_cast<uint64_t>(chunk_rows(part))));
+                }
+            }
+        }
+    }
+    return align_up(most, kDirectAlignment) + 2 * kDirectAlignment;
+}
+
+Result<ChunkQueue> ChunkQueue::create(size_t n_buffers, uint64_t buffer_bytes) {
+    Result<StagingPool> staging = StagingPool::create(n_buffers, static_cast<size_t>(buffer_bytes));
+    if (!staging.is_ok()) {
+        return staging.status();
+    }
+    ChunkQueue queue(std::move(staging).value());
+    queue.in_flight_.resize(n_buffers);
+    return queue;
+}
+
+int32_t ChunkQueue::add(uint64_t lease, int32_t entry, Projection projection, const ExpertPart & part,
+                        const File & file, std::byte * mapped) {
+    assert(part.present);
+    if (first_ > 0 && queue_.size() == queue_.capacity()) {
+        queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
+        first_ = 0;
+    }
+    const int64_t step = chunk_rows(part);
+    int32_t n_chunks = 0;
+    for (int64_t row = 0; row < part.rows; row += step) {
+        Chunk chunk;
+        chunk.lease = lease;
+        chunk.entry = entry;
+        chunk.projection = projection;
+        chunk.first_row = row;
+        chunk.n_rows = std::min(step, part.rows - row);
+        chunk.bytes = static_cast<uint64_t>(chunk.n_rows) * row_bytes(part);
+        chunk.file = &file;
+        const uint64_t skipped = static_cast<uint64_t>(row) * row_bytes(part);
+        const uint64_t offset = part.offset + skipped;
+        chunk.aligned_offset = align_down(offset, kDirectAlignment);
+        chunk.skip_bytes = static_cast<size_t>(offset - chunk.aligned_offset);
+        chunk.in_place = mapped != nullptr ? mapped + skipped - chunk.skip_bytes : nullptr;
+        queue_.push_back(chunk);
+        n_chunks++;
+    }
+    return n_chunks;
+}
+
+void ChunkQueue::start(std::vector<ReadRequest> * requests) {
+    while (first_ < queue_.size() && !staging_.empty()) {
+        const Chunk & chunk = queue_[first_++];
+        const size_t buffer = staging_.take();
+        in_flight_[buffer] = chunk;
+        n_in_flight_++;
+        ReadRequest request;
+        request.id = buffer;
+        request.file = chunk.file;
+        request.offset = chunk.aligned_offset;
+        request.bytes = chunk.read_bytes();
+        request.destination = chunk.in_place != nullptr ? chunk.in_place : staging_.data(buffer);
+        requests->push_back(request);
+    }
+    if (first_ == queue_.size()) {
+        queue_.clear();
+        first_ = 0;
+    }
+}
+
+const std::byte * ChunkQueue::data(uint64_t read_id) const {
+    const std::byte * read = chunk(read_id).in_place;
+    return (read != nullptr ? read : staging_.data(static_cast<size_t>(read_id))) + chunk(read_id).skip_bytes;
+}
+
+void ChunkQueue::finish(uint64_t read_id) {
+    assert(n_in_flight_ > 0);
+    staging_.give_back(static_cast<size_t>(read_id));
+    n_in_flight_--;
+}
+
+}  // namespace edgemoe

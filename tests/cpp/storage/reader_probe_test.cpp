@@ -1,0 +1,73 @@
+#include "storage/reader_probe.h"
+
+#include "faulty_reader.h"
+#include "reader_testing.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <set>
+
+namespace edgemoe::test {
+namespace {
+
+// Remembers what is read.
+class WatchingReader final : public AsyncReader {
+public:
+    void submit(const std::vector<ReadRequest> & requests) override {
+        for (const ReadRequest & request : requests) {
+            offsets.insert(request.offset);
+            bytes += request.bytes;
+        }
+        inner_->submit(requests);
+    }
+    size_t reap(std::vector<ReadCompletion> * completions) override { return inner_->reap(completions); }
+    size_t wait(std::vector<ReadCompletion> * completions) override { return inner_->wait(completions); }
+    void cancel(uint64_t id) override { inner_->cancel(id); }
+    void promote(uint64_t id) override { inner_->promote(id); }
+    const char * name() const override { return "watching"; }
+
+    std::set<uint64_t> offsets;
+    size_t bytes = 0;
+
+private:
+    std::unique_ptr<AsyncReader> inner_ = make_thread_reader(2);
+};
+
+}  // namespace
+
+TEST_CASE("a probe really reads, and two probes read different places") {
+    const TemporaryFile temporary(64 * kDirectAlignment);
+    const auto file = open_file(temporary.path(), true);
+    std::set<uint64_t> seen;
+    for (const size_t first : {0, 1}) {
+        WatchingReader reader;
+        const Result<double> speed = probe_reader(reader, *file, {2 * kDirectAlignment, 4, first, 2});
+        REQUIRE(speed.is_ok());
+        CHECK(speed.value() > 0);
+        CHECK(reader.bytes == 8 * kDirectAlignment);
+        CHECK(reader.offsets.size() == 4);
+        seen.insert(reader.offsets.begin(), reader.offsets.end());
+    }
+    CHECK(seen.size() == 8);
+    CHECK(*seen.rbegin() + 2 * kDirectAlignment <= file->size_bytes());
+}
+
+TEST_CASE("a file that is too small is not measured") {
+    const TemporaryFile temporary(7 * kDirectAlignment);
+    WatchingReader reader;
+    const Result<double> speed = probe_reader(reader, *open_file(temporary.path(), true), {kDirectAlignment, 4, 0, 2});
+    CHECK(speed.status().code() == StatusCode::kUnsupported);
+    CHECK(reader.bytes == 0);
+}
+
+TEST_CASE("a read that fails is the probe's failure") {
+    const TemporaryFile temporary(64 * kDirectAlignment);
+    FaultPlan plan;
+    plan.fail_read = 2;
+    FaultyReader reader(make_thread_reader(2), plan);
+    const Result<double> speed = probe_reader(reader, *open_file(temporary.path(), true), {kDirectAlignment, 4, 0, 2});
+    CHECK(speed.status().code() == StatusCode::kIo);
+}
+
+}  // namespace edgemoe::test
