@@ -22,7 +22,7 @@ constexpr uint32_t kMeasuredFormula = 16;  // added to either
 
 // Measured windows. Of a large model only some layers' groups are measured, and fewer windows.
 constexpr uint64_t kLargeModelBytes = uint64_t{2} << 30;
-constexpr int64_t kWindows = 24;
+constexpr int64_t kWindows = 12;
 constexpr int64_t kWindowsOfLarge = 4;
 constexpr size_t kLayersOfLarge = 8;
 
