@@ -82,7 +82,7 @@ def test_bits_are_kept_and_the_file_is_what_the_report_says(source: Path, profil
     for layer in report.layers:
         for projection, counts in layer["types"].items():
             chosen = [name for (at, part, _), name in types.items() if (at, part) == (layer["layer"], projection)]
-            assert counts == {name: chosen.count(name) for name in set(chosen)}
+            assert {name.lower(): n for name, n in counts.items()} == {name: chosen.count(name) for name in set(chosen)}
     assert report.kl_divergence is not None
     assert 0 < report.kl_divergence < 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["packed.gguf"]
@@ -114,7 +114,8 @@ def test_error_feedback_is_better_than_nearest_integers(source: Path, profile: P
         edgemoe.pack(source, tmp_path / f"{name}.gguf", bits=16, profile=profile, types="q2_k", error_feedback=feedback)
         for name, feedback in (("feedback", True), ("nearest", False))
     ]
-    assert [report.feedback_matrices for report in both] == [pytest.approx(N_MATRICES, abs=2), 0]
+    assert N_MATRICES / 2 < both[0].feedback_matrices <= N_MATRICES  # not where it is worse on text that was not fitted
+    assert both[1].feedback_matrices == 0
     assert both[0].bits == both[1].bits
     assert both[0].kl_divergence is not None
     assert both[1].kl_divergence is not None
@@ -130,7 +131,7 @@ def test_a_dry_run_writes_nothing_and_shows_what_sizes_cost(source: Path, profil
     assert len(report.curve) > 5
     damages = [point["kl_divergence"] for point in report.curve]
     assert damages == sorted(damages, reverse=True)
-    assert [kind["type"] for kind in report.types] == LADDER.split(",")
+    assert [kind["type"].lower() for kind in report.types] == LADDER.split(",")
     assert all(kind["ns_per_weight"] > 0 for kind in report.types)
 
 
@@ -139,7 +140,7 @@ def test_an_interrupted_run_is_continued_to_the_same_bytes(source: Path, profile
     edgemoe.pack(source, whole, bits=3.0, **profile_options(profile))
 
     def stop(step: str, fraction: float, seconds_left: float | None) -> bool:
-        return not (step == "writing" and fraction > 0)
+        return step != "writing"
 
     with pytest.raises(edgemoe.Cancelled):
         edgemoe.pack(source, packed, bits=3.0, progress=stop, **profile_options(profile))

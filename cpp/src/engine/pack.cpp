@@ -40,6 +40,7 @@ constexpr uint64_t kLargeModelBytes = uint64_t{2} << 30;
 // A tolerance counts as used up from here on.
 constexpr double kClose = 0.97;
 constexpr int kMostAttempts = 8;
+constexpr double kLeastShare = 1e-3;  // of a limit that was not met: a lower one is hopeless
 
 constexpr double kCurveStep = 0.25;  // bits
 constexpr double kCurveEnd = 6.75;
@@ -471,6 +472,9 @@ Result<std::unique_ptr<PackedWriter>> PackJob::write(const TypeAllocation & allo
     }
     PackedWriter & writer = *created.value();
     ProgressMeter meter(progress_, "writing");
+    if (!meter.report(0)) {
+        return Status(StatusCode::kCancelled, output_ + ": packing was stopped");
+    }
     Status status = writer.write_hot([&](uint64_t) { return meter.poll(); });
     if (!status.is_ok()) {
         return status;
@@ -588,6 +592,15 @@ Status PackJob::pack_to_tolerance() {
         Result<TypeAllocation> allocation = allocator_->for_divergence(limit);
         if (!allocation.is_ok()) {
             return allocation.status();
+        }
+        // With few matrices, a slightly lower limit may change nothing.
+        while (!met && missed && missed->limit > limit && allocation.value().types == missed->allocation.types &&
+               limit > kLeastShare * missed->limit) {
+            limit *= 0.9;
+            allocation = allocator_->for_divergence(limit);
+            if (!allocation.is_ok()) {
+                return allocation.status();
+            }
         }
         const bool repeats = attempt > 0 && allocation.value().types == last;
         last = allocation.value().types;

@@ -83,7 +83,8 @@ Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completi
     ExpertEntry & entry = experts_[chunk.entry];
     const ExpertPart & part = entry.part(chunk.projection);
     const auto p = static_cast<size_t>(chunk.projection);
-    const uint64_t first_byte = static_cast<uint64_t>(chunk.first_row) * (part.bytes / static_cast<uint64_t>(part.rows));
+    const uint64_t first_byte =
+        static_cast<uint64_t>(chunk.first_row) * (part.bytes / static_cast<uint64_t>(part.rows));
     const std::byte * arrived = mapped_ != nullptr ? entry.matrices[p] + first_byte : reads_.data(completion.id);
     Status status = entry.checks[p].add(part, chunk.file->path(), first_byte, arrived, chunk.bytes);
     if (status.is_ok() && mapped_ == nullptr) {  // otherwise the matrix is where it was read

@@ -36,8 +36,8 @@ struct ExpertEntry {
     std::array<std::atomic<PartState>, kProjectionCount> states{};
     std::array<int32_t, kProjectionCount> chunks_left{};
     std::array<PartCheck, kProjectionCount> checks{};  // not guarded: atomic
-    ProjectionMask damaged = 0;  // matrices of which a chunk failed
-    bool is_resident = false;    // it has a slot
+    ProjectionMask damaged = 0;                        // matrices of which a chunk failed
+    bool is_resident = false;                          // it has a slot
 
     PartState state(size_t projection) const { return states[projection].load(std::memory_order_relaxed); }
     const ExpertPart & part(Projection projection) const { return (*parts)[static_cast<size_t>(projection)]; }

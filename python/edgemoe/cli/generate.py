@@ -98,8 +98,6 @@ def run(args: argparse.Namespace) -> int:
     if args.verbose:
         edgemoe.set_log(_print_log)
     with _load(args) as model:
-        if not args.quiet:
-            print(mode_line(model.info), file=sys.stderr, flush=True)
         if args.chat:
             prompt = model.apply_chat_template(_messages(args.system, prompt))
         with model.recording(args.record_trace) if args.record_trace else contextlib.nullcontext():
@@ -118,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
                 parse_special=True if args.chat else None,
                 stream=True,
             )
-            text, was_interrupted = _print_pieces(stream, silent=args.json)
+            text, was_interrupted = _print_pieces(stream, "" if args.quiet else mode_line(model.info), silent=args.json)
         stats = model.stats
     if args.json:
         print(json.dumps({"text": text, "stop_reason": stream.stop_reason, "stats": dict(stats)}))
@@ -174,8 +172,11 @@ def _messages(system: str | None, prompt: str) -> list[dict[str, str]]:
     return [*first, {"role": "user", "content": prompt}]
 
 
-def _print_pieces(stream: TextStream, *, silent: bool) -> tuple[str, bool]:
-    """Prints the text as it is made, unless silent. Ctrl-C stops the generation, not the printing of what it made."""
+def _print_pieces(stream: TextStream, heading: str, *, silent: bool) -> tuple[str, bool]:
+    """Prints the heading to standard error, and the text as it is made, unless silent.
+
+    Ctrl-C stops the generation, not the printing of what it made.
+    """
     pieces: list[str] = []
 
     def take_all() -> None:
@@ -187,6 +188,8 @@ def _print_pieces(stream: TextStream, *, silent: bool) -> tuple[str, bool]:
 
     was_interrupted = False
     try:
+        if heading:
+            print(heading, file=sys.stderr, flush=True)
         take_all()
     except KeyboardInterrupt:
         was_interrupted = True
