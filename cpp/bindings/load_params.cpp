@@ -48,11 +48,20 @@ void register_load_params(py::module_ & module) {
     bound.def(py::init<>());
     number(bound, "memory_bytes", &edgemoe_load_params::memory_bytes);
     number(bound, "expert_cache_bytes", &edgemoe_load_params::expert_cache_bytes);
-    number(bound, "n_ctx", &edgemoe_load_params::n_ctx);
+    // Not given is the library's default; 0 is the largest.
+    bound.def_property(
+        "n_ctx", [](const LoadParams & params) { return params.values.n_ctx; },
+        [](LoadParams & params, uint32_t n_tokens) {
+            params.values.n_ctx = n_tokens == 0 ? EDGEMOE_CTX_LARGEST : n_tokens;
+        });
     number(bound, "n_batch", &edgemoe_load_params::n_batch);
     number(bound, "n_ubatch", &edgemoe_load_params::n_ubatch);
     number(bound, "n_sequences", &edgemoe_load_params::n_sequences);
     number(bound, "n_threads", &edgemoe_load_params::n_threads);
+    bound.def_property(
+        "mlock", [](const LoadParams & params) { return params.values.mlock; },
+        [](LoadParams & params, bool lock) { params.values.mlock = lock; });
+    toggle(bound, "row_tables", &edgemoe_load_params::row_tables);
     toggle(bound, "direct_io", &edgemoe_load_params::direct_io);
     toggle(bound, "flash_attention", &edgemoe_load_params::flash_attention);
     bound.def_readwrite("cache_type_k", &LoadParams::cache_type_k);

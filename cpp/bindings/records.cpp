@@ -56,6 +56,7 @@ py::dict to_dict(const edgemoe_model_info & info) {
     record["useful_memory_bytes"] = info.useful_memory_bytes;
     record["memory_bytes"] = info.memory_bytes;
     record["types"] = to_str(info.types);
+    record["row_table_bytes"] = info.row_table_bytes;
     return record;
 }
 
@@ -92,6 +93,7 @@ py::dict to_dict(const edgemoe_stats & stats) {
     record["peak_memory_bytes"] = stats.peak_memory_bytes;
     record["resident_experts"] = stats.resident_experts;
     record["resident_expert_bytes"] = stats.resident_expert_bytes;
+    record["row_read_bytes"] = stats.row_read_bytes;
     return record;
 }
 

@@ -15,6 +15,8 @@ class LoadParams:
     n_sequences: int
     n_threads: int
     streaming: str
+    mlock: bool
+    row_tables: bool | None
     direct_io: bool | None
     flash_attention: bool | None
     cache_type_k: str | None

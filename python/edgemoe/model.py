@@ -55,6 +55,8 @@ def load(
     n_threads: int | None = None,
     n_sequences: int | None = None,
     streaming: Literal["auto", "off"] | None = None,
+    row_tables: bool | None = None,
+    mlock: bool | None = None,
     direct_io: bool | None = None,
     io: str | None = None,
     eviction: str | None = None,
@@ -67,9 +69,12 @@ def load(
 
     memory: ceiling for the whole process, as bytes or text ("4GiB"); "auto" or None: what the machine has left.
     expert_cache: size of the expert cache alone; then `memory` is not consulted.
-    n_ctx: context in tokens. n_batch: most tokens per decode(). n_ubatch: tokens computed together.
+    n_ctx: context in tokens; 0: the largest that leaves the expert cache its useful minimum.
+    n_batch: most tokens per decode(). n_ubatch: tokens computed together.
     n_threads: compute threads. n_sequences: independent sequences that decode() may be given.
     streaming: "off" loads everything into memory, in llama.cpp's own way.
+    row_tables: leave tables of which single rows are used (token embeddings) on flash; None: unless everything fits.
+    mlock: keep hot weights and the expert cache out of swap.
     direct_io: read around the page cache; None: where the file system grants it.
     io: I/O engine ("auto", "uring", "threads", "mmap").
     eviction: policy that chooses which expert leaves the cache.
@@ -90,6 +95,8 @@ def load(
         n_threads=n_threads,
         n_sequences=n_sequences,
         streaming=streaming,
+        row_tables=row_tables,
+        mlock=mlock,
         direct_io=direct_io,
         io=io,
         eviction=eviction,

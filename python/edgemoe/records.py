@@ -72,6 +72,8 @@ class ModelInfo(Record):
     """The ceiling in force; 0 if only the cache's size was given."""
     types: str
     """Which ggml types the weights have, for people."""
+    row_table_bytes: int
+    """Of hot_bytes, tables that stay on flash; from inspect(), that may stay there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +128,8 @@ class Stats(Record):
     resident_experts: int
     """Experts in the cache now."""
     resident_expert_bytes: int
+    row_read_bytes: int
+    """Read from row tables on flash since the model was loaded."""
     expert_cache_bytes: int
     hot_bytes: int
     io: str

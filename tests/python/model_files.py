@@ -72,12 +72,14 @@ def write_model(
     chat_template: str | None = None,
     omit: Container[str] = (),
     override: Mapping[str, int] | None = None,
+    matrix_types: Mapping[str, str] | None = None,
     tensors_per_split: int = 0,
     seed: int = 1,
 ) -> Path:
     """Writes a model and returns the path to load: `path`, or the first of its splits.
 
     `omit`: names of tensors and keys that are left out. `override`: architecture keys with another value.
+    `matrix_types`: types of matrices that are not experts, by name; without, float32.
     """
     shape = shape or ModelShape()
     if tokenizer is not None:
@@ -101,7 +103,8 @@ def write_model(
             kind = GGMLQuantizationType[expert_type]
             writer.add_tensor(name, random_weights(dims, kind, rng), raw_dtype=kind)
         else:
-            writer.add_tensor(name, random_floats(dims, rng))
+            kind = GGMLQuantizationType[(matrix_types or {}).get(name, "F32")]
+            writer.add_tensor(name, random_weights(dims, kind, rng), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -58,6 +58,16 @@ def test_every_expert_type(tmp_path: Path, expert_type: str) -> None:
     assert_identical(write_model(tmp_path / "model.gguf", expert_type))
 
 
+@pytest.mark.parametrize("hot_type", EXPERT_TYPES)
+def test_every_type_of_hot_weights(tmp_path: Path, hot_type: str) -> None:
+    # Rows that threads and runs of rows share unevenly, and an output head that takes several reads.
+    shape = ModelShape(n_vocab=9016, n_head=3, n_head_kv=1, head_dim=256)
+    names = ["output.weight"]
+    names += [f"blk.{layer}.attn_{part}.weight" for layer in range(3) for part in ("q", "k", "v", "output")]
+    path = write_model(tmp_path / "model.gguf", shape=shape, matrix_types=dict.fromkeys(names, hot_type))
+    assert_identical(path, n_threads=2)
+
+
 def test_the_default_model() -> None:
     assert_identical(edgemoe.default_model_path())
 

@@ -72,11 +72,16 @@ typedef enum edgemoe_toggle { EDGEMOE_AUTO = -1, EDGEMOE_OFF = 0, EDGEMOE_ON = 1
 /* `fraction` runs from 0 to 1. Return false to stop loading (EDGEMOE_CANCELLED). Called from the loading thread. */
 typedef bool (*edgemoe_progress_callback)(float fraction, void * user_data);
 
+/* As n_ctx: the largest context, up to what the model was trained with, that leaves the expert cache its useful minimum
+ * (edgemoe_model_info.useful_memory_bytes) under the ceiling; never less than 512 tokens. */
+#define EDGEMOE_CTX_LARGEST UINT32_MAX
+
 typedef struct edgemoe_load_params {
     size_t struct_size;
     uint64_t memory_bytes; /* ceiling for the whole process; 0: what the machine or cgroup has left, less a reserve */
     uint64_t expert_cache_bytes; /* bytes of the expert cache alone; not 0: memory_bytes is not consulted */
-    uint32_t n_ctx;              /* context in tokens; 0: the smaller of 4096 and what the model was trained with */
+    uint32_t n_ctx;              /* context in tokens, or EDGEMOE_CTX_LARGEST; 0: the smaller of 4096 and what the model
+                                    was trained with */
     uint32_t n_batch;     /* most tokens per edgemoe_decode; 0: n_ctx. logits of more tokens are computed in parts */
     uint32_t n_ubatch;    /* tokens computed together; 0: 512 */
     uint32_t n_sequences; /* independent sequences that may be decoded together; 0: 1 */
@@ -90,6 +95,10 @@ typedef struct edgemoe_load_params {
     const char * eviction; /* eviction policy by name; NULL: default */
     edgemoe_progress_callback progress;
     void * progress_user_data;
+    bool mlock; /* keep hot weights and expert cache out of swap; fails with EDGEMOE_OUT_OF_BUDGET where the limit
+                   (RLIMIT_MEMLOCK) is too low */
+    edgemoe_toggle row_tables; /* tables that single rows are taken from (token embeddings) stay on flash; AUTO: unless
+                                  they fit in memory together with all experts */
 } edgemoe_load_params;
 
 EDGEMOE_API void edgemoe_load_params_init(edgemoe_load_params * params);
@@ -122,7 +131,7 @@ typedef struct edgemoe_model_info {
     int32_t n_experts;      /* experts per layer */
     int32_t n_experts_used; /* top-k: experts per token and layer */
     int32_t n_vocab;
-    int32_t n_ctx; /* 0 from edgemoe_inspect */
+    int32_t n_ctx; /* from edgemoe_inspect: what the memory figures are for */
     int32_t n_ctx_train;
     int32_t n_batch;   /* most tokens per edgemoe_decode; 0 from edgemoe_inspect */
     int32_t n_threads; /* 0 from edgemoe_inspect */
@@ -131,14 +140,15 @@ typedef struct edgemoe_model_info {
     uint64_t expert_bytes;       /* weights of routed experts */
     uint64_t expert_cache_bytes; /* 0 from edgemoe_inspect */
     uint64_t largest_expert_bytes;
-    uint64_t kv_cache_bytes; /* for n_ctx (edgemoe_inspect: for the default context) */
+    uint64_t kv_cache_bytes; /* for n_ctx */
     uint64_t compute_buffer_bytes;
     uint64_t least_memory_bytes; /* least memory_bytes that loads: hot + KV + compute + I/O + process + one layer's
                                     top-k experts */
     uint64_t
-        useful_memory_bytes; /* from here on a token's experts fit: least + the top-k experts of every other layer */
-    uint64_t memory_bytes;   /* the ceiling in force, 0 if only the cache was given */
-    const char * types;      /* "24 expert tensors q4_K, 41 hot tensors f32", for people */
+        useful_memory_bytes;  /* from here on a token's experts fit: least + the top-k experts of every other layer */
+    uint64_t memory_bytes;    /* the ceiling in force, 0 if only the cache was given */
+    const char * types;       /* "24 expert tensors q4_K, 41 hot tensors f32", for people */
+    uint64_t row_table_bytes; /* of hot_bytes, tables that stay on flash (edgemoe_inspect: that may stay there) */
 } edgemoe_model_info;
 
 /* Both fill in all fields that `struct_size` covers (set it, or use the _init function). */
@@ -288,6 +298,7 @@ typedef struct edgemoe_stats {
     uint64_t peak_memory_bytes;  /* most memory that the process has used so far */
     uint64_t resident_experts;   /* in the cache now */
     uint64_t resident_expert_bytes;
+    uint64_t row_read_bytes; /* read from row tables on flash since the model was loaded */
 } edgemoe_stats;
 
 EDGEMOE_API void edgemoe_stats_init(edgemoe_stats * stats);

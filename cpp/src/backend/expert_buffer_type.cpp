@@ -118,6 +118,17 @@ void ExpertBufferType::set_streams(ExpertStore * store, const ExpertLayout * lay
     threads_ = threads;
 }
 
+void ExpertBufferType::set_row_tables(const std::map<std::string, std::unique_ptr<RowTable>> & tables) {
+    for (const auto & [name, table] : tables) {
+        row_tables_[name] = table.get();
+    }
+}
+
+RowTable * ExpertBufferType::row_table(const char * name) const {
+    const auto found = row_tables_.find(name);
+    return found != row_tables_.end() ? found->second : nullptr;
+}
+
 void ExpertBufferType::set_failure(const Status & failure) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (failure_.is_ok()) {

@@ -1,7 +1,7 @@
-// The buffer type of expert tensors: they have an address, but no memory behind it.
+// The buffer type of tensors that stay on flash, experts and row tables: they have an address, but no memory behind it.
 //
 // One per loaded model; its tensors lead to the model's expert store. llama.cpp is told by tensor_buft_overrides to put
-// the expert tensors here; nothing is ever read into them.
+// these tensors here; nothing is ever read into them.
 #pragma once
 
 #include "backend/expert_layout.h"
@@ -9,12 +9,16 @@
 #include "base/expert_id.h"
 #include "base/status.h"
 #include "store/expert_store.h"
+#include "store/row_table.h"
 
 #include "ggml-backend.h"
 #include "ggml-cpu.h"
 
+#include <atomic>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <string>
 
 namespace edgemoe {
 
@@ -33,10 +37,19 @@ public:
     void set_streams(ExpertStore * store, const ExpertLayout * layout, ggml_threadpool_t threads);
     // Told of every choice of the routers from now on; nullptr: nobody. Not while computing. REQUIRES: outlives that.
     void set_observer(RoutingObserver * observer) { observer_ = observer; }
+    void set_row_tables(const std::map<std::string, std::unique_ptr<RowTable>> & tables);
     ExpertStore * store() const { return store_; }
     const ExpertLayout * layout() const { return layout_; }
     ggml_threadpool_t threads() const { return threads_; }
     RoutingObserver * observer() const { return observer_; }
+    RowTable * row_table(const char * name) const;  // nullptr: there is none of this name
+
+    // While *flag is true, computations give up. nullptr: they never do. The flag outlives its use here.
+    void set_cancel_flag(const std::atomic<bool> * flag) { cancel_flag_.store(flag); }
+    bool cancelled() const {
+        const std::atomic<bool> * flag = cancel_flag_.load(std::memory_order_relaxed);
+        return flag != nullptr && flag->load(std::memory_order_relaxed);
+    }
 
     // The first failure since the last take_failure(): llama.cpp reports only that a graph failed, this says why.
     void set_failure(const Status & failure);
@@ -49,11 +62,13 @@ private:
     const ExpertLayout * layout_ = nullptr;
     ggml_threadpool_t threads_ = nullptr;
     RoutingObserver * observer_ = nullptr;
+    std::map<std::string, RowTable *> row_tables_;  // by the tensor's name
+    std::atomic<const std::atomic<bool> *> cancel_flag_{nullptr};
     std::mutex mutex_;
     Status failure_;  // guarded by mutex_
 };
 
-// The buffer type and place of an expert tensor, or nullptr if `tensor` lies in another kind of buffer.
+// The buffer type of a tensor that stays on flash, or nullptr if `tensor` lies in another kind of buffer.
 ExpertBufferType * expert_buffer_type_of(const ggml_tensor * tensor);
 
 // True for the handle of any ExpertBufferType.

@@ -136,6 +136,7 @@ struct ExpertMatmul::Job {
     std::atomic<int64_t> stall_ns{0};
     std::atomic<bool> out_of_memory{false};
     Lease * lease = nullptr;
+    const ExpertBufferType * type = nullptr;
     const ExpertLayout * layout = nullptr;
     std::vector<std::unique_ptr<Worker>> * workers = nullptr;
 
@@ -205,9 +206,9 @@ struct ExpertMatmul::Job {
         }
     }
 
-    // One thread's share of the job: until no unit is left, or the lease has failed.
+    // One thread's share of the job: until no unit is left, the lease has failed, or the computation is cancelled.
     void work(Worker & worker) {
-        while (!lease->failed() && !out_of_memory.load(std::memory_order_relaxed)) {
+        while (!lease->failed() && !out_of_memory.load(std::memory_order_relaxed) && !type->cancelled()) {
             const Taken taken = take_unit(worker);
             if (taken == Taken::kNone) {
                 return;
@@ -261,6 +262,7 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group,
         return status;
     }
     ExpertStore & store = *type.store();
+    job.type = &type;
     job.layout = type.layout();
     job.workers = &workers_;
     job.activation = group.activation;
@@ -345,6 +347,9 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group,
     }
     if (job.lease->failed()) {
         return job.lease->status();
+    }
+    if (type.cancelled()) {
+        return Status(StatusCode::kCancelled, "cancelled");
     }
     if (group.down != nullptr) {
         std::memcpy(group.down->data, down_.data(), ggml_nbytes(group.down));

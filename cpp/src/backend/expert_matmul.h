@@ -31,7 +31,8 @@ public:
     ~ExpertMatmul();
 
     // Equal to the last bit to ggml's own nodes on the CPU, at any thread count: every row of a result is one dot
-    // product by the same kernel, whichever thread computes it and whenever.
+    // product by the same kernel, whichever thread computes it and whenever. kCancelled after a cancel
+    // (ExpertBufferType::set_cancel_flag), the results then unfinished.
     Status compute(ExpertBufferType & type, const ExpertGroup & group, int n_threads);
 
     // Bytes of scratch memory that a ubatch of `n_tokens` tokens may need, all threads together.

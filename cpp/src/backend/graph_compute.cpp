@@ -5,6 +5,7 @@
 #include "ggml-impl.h"
 
 #include <new>
+#include <string>
 #include <vector>
 
 namespace edgemoe {
@@ -27,6 +28,11 @@ bool depends_on(const ggml_tensor * node, const std::vector<ggml_tensor *> & nod
         }
     }
     return false;
+}
+
+ggml_status give_up(ExpertBufferType & type, const Status & status) {
+    type.set_failure(status);
+    return status.code() == StatusCode::kCancelled ? GGML_STATUS_ABORTED : GGML_STATUS_FAILED;
 }
 
 int32_t layer_of(const ggml_tensor * node) {
@@ -57,7 +63,8 @@ std::vector<ggml_tensor *> work_of(ggml_cgraph * graph) {
     for (int i = 0; i < graph->n_nodes; i++) {
         ggml_tensor * node = graph->nodes[i];
         if ((node->flags & GGML_TENSOR_FLAG_COMPUTE) != 0 &&
-            (node->op == GGML_OP_MUL_MAT_ID || node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_GLU)) {
+            (node->op == GGML_OP_MUL_MAT_ID || node->op == GGML_OP_MUL_MAT || node->op == GGML_OP_GLU ||
+             node->op == GGML_OP_GET_ROWS)) {
             nodes.push_back(node);
         }
     }
@@ -72,6 +79,8 @@ bool GraphComputer::takes(const ggml_tensor * node) {
             return is_product_of_experts(node) && node->src[1]->type == GGML_TYPE_F32;
         case GGML_OP_MUL_MAT:
             return HotMatmul::takes(node);
+        case GGML_OP_GET_ROWS:
+            return expert_buffer_type_of(node->src[0]) != nullptr && RowGather::supports(node);
         case GGML_OP_GLU:
             // For many tokens the activation is as fast as a node of its own, and down_ would be large.
             return node->src[1] != nullptr && is_product_of_experts(node->src[0]) &&
@@ -90,11 +99,24 @@ void GraphComputer::activate(const ggml_tensor * node) {
     }
 }
 
+Status GraphComputer::gather_rows(ggml_tensor * node) {
+    const char * name = node->src[0]->name;
+    RowTable * table = expert_buffer_type_of(node->src[0])->row_table(name);
+    if (table == nullptr) {
+        return Status(StatusCode::kInternal, std::string(name) + ": is not a table on flash");
+    }
+    const Status status = gather_.compute(*table, node);
+    return status.is_ok() ? status : Status(status.code(), status.message() + " (tensor " + name + ")");
+}
+
 // Computes the nodes from `i` on that belong together; *i is then the next one.
 Status GraphComputer::compute_some(const std::vector<ggml_tensor *> & nodes, size_t * i) {
     if (nodes[*i]->op == GGML_OP_GLU) {
         activate(nodes[(*i)++]);
         return Status::ok();
+    }
+    if (nodes[*i]->op == GGML_OP_GET_ROWS) {
+        return gather_rows(nodes[(*i)++]);
     }
     ExpertGroup group;
     do {
@@ -124,13 +146,12 @@ ggml_status GraphComputer::compute(ggml_cgraph * graph) {
     try {
         const std::vector<ggml_tensor *> nodes = work_of(graph);
         for (size_t i = 0; i < nodes.size();) {
-            if (is_product_of_experts(nodes[i])) {
-                streamed = expert_buffer_type_of(nodes[i]->src[0]);
+            if (ExpertBufferType * type = expert_buffer_type_of(nodes[i]->src[0])) {
+                streamed = type;
             }
             const Status status = compute_some(nodes, &i);
             if (!status.is_ok()) {
-                streamed->set_failure(status);
-                return GGML_STATUS_FAILED;
+                return give_up(*streamed, status);
             }
         }
     } catch (const std::bad_alloc &) {

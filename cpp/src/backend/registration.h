@@ -9,7 +9,8 @@ namespace edgemoe {
 // accelerator.
 void register_expert_backend();
 
-// The device, registered or not. It claims MUL_MAT_ID over tensors in an ExpertBufferType and nothing else.
+// The device, registered or not. It claims MUL_MAT_ID and GET_ROWS over tensors in an ExpertBufferType and
+// nothing else.
 ggml_backend_dev_t expert_device();
 
 }  // namespace edgemoe

@@ -58,6 +58,7 @@ void edgemoe_load_params_init(edgemoe_load_params * params) {
     params->struct_size = sizeof(*params);
     params->direct_io = EDGEMOE_AUTO;
     params->flash_attention = EDGEMOE_AUTO;
+    params->row_tables = EDGEMOE_AUTO;
 }
 
 edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params, edgemoe_model ** model,
@@ -293,6 +294,7 @@ edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stat
                                             static_cast<double>(measured.generation_steps), 0);
         record.prompt_read_bytes = measured.prompt.read_bytes;
         record.stall_seconds = measured.stall_seconds();
+        record.row_read_bytes = model->model->row_tables() != nullptr ? model->model->row_tables()->read_bytes() : 0;
         record.peak_memory_bytes = edgemoe::process_peak_bytes();
         if (const edgemoe::ExpertStore * store = model->model->store()) {
             record.resident_experts = store->resident_experts();

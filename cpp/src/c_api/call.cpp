@@ -88,6 +88,8 @@ Status load_options(const edgemoe_load_params * given, LoadOptions * options) {
     options->n_sequences = params.n_sequences != 0 ? params.n_sequences : 1;
     options->n_threads = params.n_threads;
     options->streaming = params.streaming != EDGEMOE_STREAMING_OFF;
+    options->lock_memory = params.mlock;
+    options->row_tables = static_cast<Toggle>(params.row_tables);
     options->direct_io = static_cast<Toggle>(params.direct_io);
     options->flash_attention = static_cast<Toggle>(params.flash_attention);
     options->io = params.io != nullptr ? params.io : options->io;

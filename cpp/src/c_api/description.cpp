@@ -73,7 +73,7 @@ void describe_source(const GgufSource & source, const MemoryPlan & plan, Descrip
     const int64_t tokens = gguf_find_key(source.metadata(), "tokenizer.ggml.tokens");
     info->n_vocab = static_cast<int32_t>(tokens >= 0 ? static_cast<int64_t>(gguf_get_arr_n(source.metadata(), tokens))
                                                      : source.architecture_integer("vocab_size", 0));
-    info->n_ctx = 0;
+    info->n_ctx = plan.n_ctx;
     info->n_ctx_train = plan.n_ctx_train;
     info->n_batch = 0;
     info->n_threads = 0;
@@ -87,6 +87,7 @@ void describe_source(const GgufSource & source, const MemoryPlan & plan, Descrip
     info->least_memory_bytes = plan.least_bytes();
     info->useful_memory_bytes = plan.useful_bytes();
     info->memory_bytes = 0;
+    info->row_table_bytes = plan.row_table_bytes;
 }
 
 void describe_model(const Model & model, int32_t n_ctx, int32_t n_batch, DescriptionStrings * strings,
@@ -107,6 +108,7 @@ void describe_model(const Model & model, int32_t n_ctx, int32_t n_batch, Descrip
     info->direct_io = model.options().streaming && model.source().direct_io() && model.io_name() != "mmap";
     info->expert_cache_bytes = model.store() != nullptr ? model.store()->cache_bytes() : 0;
     info->memory_bytes = model.ceiling_bytes();
+    info->row_table_bytes = model.row_tables() != nullptr ? model.plan().row_table_bytes : 0;
 }
 
 }  // namespace edgemoe

@@ -55,7 +55,7 @@ Status share_memory(const Model::Description & model, const Model::Description &
         return Status::ok();
     }
     const auto own_bytes = [](const MemoryPlan & plan) { return plan.fixed_bytes() - plan.process_bytes; };
-    const uint64_t ceiling = memory_ceiling(model.plan, options);
+    const uint64_t ceiling = memory_ceiling(options, model.plan.process_bytes);
     const uint64_t fixed = model.plan.process_bytes + own_bytes(model.plan) + own_bytes(base.plan);
     const uint64_t least = model.plan.least_cache_bytes + base.plan.least_cache_bytes;
     if (ceiling < fixed + least) {

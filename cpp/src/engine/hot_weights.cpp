@@ -101,11 +101,14 @@ Status read_whole(const GgufSource & source, const GgufSource::Tensor & where, g
 
 }  // namespace
 
-Result<std::unique_ptr<HotWeights>> HotWeights::allocate(llama_model & model, ggml_threadpool_t threads, bool lock) {
+Result<std::unique_ptr<HotWeights>> HotWeights::allocate(llama_model & model, const std::set<std::string> & in_memory,
+                                                         ggml_threadpool_t threads, bool lock) {
     std::unique_ptr<HotWeights> weights(new HotWeights());
     std::map<ggml_backend_buffer_type_t, std::vector<ggml_tensor *>> by_type;
     for (const auto & [name, tensor] : model.tensors_by_name) {
-        by_type[ggml_backend_buffer_get_type(tensor->buffer)].push_back(tensor);
+        by_type[in_memory.count(name) > 0 ? ggml_backend_cpu_buffer_type()
+                                          : ggml_backend_buffer_get_type(tensor->buffer)]
+            .push_back(tensor);
     }
     for (const auto & [type, tensors] : by_type) {
         const size_t alignment = ggml_backend_buft_get_alignment(type);
@@ -113,27 +116,27 @@ Result<std::unique_ptr<HotWeights>> HotWeights::allocate(llama_model & model, gg
         for (const ggml_tensor * tensor : tensors) {
             bytes += align_up(ggml_backend_buft_get_alloc_size(type, tensor), alignment);
         }
-        const bool in_memory = !is_expert_buffer_type(type);
+        const bool hot = !is_expert_buffer_type(type);
         ggml_backend_buffer_t buffer = nullptr;
-        if (in_memory) {
-            Result<std::unique_ptr<HotBuffer>> hot = HotBuffer::allocate(type, static_cast<size_t>(bytes), threads);
-            if (!hot.is_ok()) {
-                return hot.status();
+        if (hot) {
+            Result<std::unique_ptr<HotBuffer>> made = HotBuffer::allocate(type, static_cast<size_t>(bytes), threads);
+            if (!made.is_ok()) {
+                return made.status();
             }
-            buffer = hot.value()->handle();
+            buffer = made.value()->handle();
             if (lock) {
-                const Status locked = lock_in_memory(hot.value()->data(), static_cast<size_t>(bytes));
+                const Status locked = lock_in_memory(made.value()->data(), static_cast<size_t>(bytes));
                 if (!locked.is_ok()) {
                     return locked;
                 }
             }
-            weights->hot_.push_back(std::move(hot.value()));
+            weights->hot_.push_back(std::move(made.value()));
         } else {
             buffer = ggml_backend_buft_alloc_buffer(type, static_cast<size_t>(bytes));
             if (buffer == nullptr) {
-                return Status(StatusCode::kOutOfBudget, "out of addresses for expert tensors");
+                return Status(StatusCode::kOutOfBudget, "out of addresses for tensors on flash");
             }
-            weights->expert_addresses_.push_back(buffer);
+            weights->flash_addresses_.push_back(buffer);
         }
         ggml_backend_buffer_set_usage(buffer, GGML_BACKEND_BUFFER_USAGE_WEIGHTS);
         ggml_tallocr allocator = ggml_tallocr_new(buffer);
@@ -142,7 +145,7 @@ Result<std::unique_ptr<HotWeights>> HotWeights::allocate(llama_model & model, gg
             if (ggml_tallocr_alloc(&allocator, tensor) != GGML_STATUS_SUCCESS) {
                 return Status(StatusCode::kInternal, std::string(tensor->name) + ": llama.cpp cannot place it");
             }
-            if (in_memory) {
+            if (hot) {
                 weights->tensors_.push_back(tensor);
             }
         }
@@ -153,7 +156,7 @@ Result<std::unique_ptr<HotWeights>> HotWeights::allocate(llama_model & model, gg
 }
 
 HotWeights::~HotWeights() {
-    for (ggml_backend_buffer_t buffer : expert_addresses_) {
+    for (ggml_backend_buffer_t buffer : flash_addresses_) {
         ggml_backend_buffer_free(buffer);
     }
 }

@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
+#include <string>
 #include <vector>
 
 namespace edgemoe {
@@ -22,9 +24,11 @@ namespace edgemoe {
 class HotWeights {
 public:
     // Gives every tensor of `model` an address in a buffer of the type that llama.cpp chose, and makes contexts over
-    // the model real. REQUIRES: `model` comes from lay_out_model(). `threads`: the pool that contexts compute with;
+    // the model real. REQUIRES: `model` comes from lay_out_model(). Names in `in_memory` are given
+    // memory although they were laid out to stay on flash. `threads`: the pool that contexts compute with;
     // outlives the object. `lock`: hot weights stay out of swap. kOutOfBudget.
-    static Result<std::unique_ptr<HotWeights>> allocate(llama_model & model, ggml_threadpool_t threads, bool lock);
+    static Result<std::unique_ptr<HotWeights>> allocate(llama_model & model, const std::set<std::string> & in_memory,
+                                                        ggml_threadpool_t threads, bool lock);
     ~HotWeights();
     HotWeights(const HotWeights &) = delete;
     HotWeights & operator=(const HotWeights &) = delete;
@@ -37,7 +41,7 @@ public:
 private:
     HotWeights() = default;
     std::vector<std::unique_ptr<HotBuffer>> hot_;
-    std::vector<ggml_backend_buffer_t> expert_addresses_;
+    std::vector<ggml_backend_buffer_t> flash_addresses_;
     std::vector<ggml_tensor *> tensors_;  // in memory
 };
 

@@ -4,6 +4,7 @@
 #include "engine/llama_handles.h"
 #include "engine/log.h"
 #include "engine/process_memory.h"
+#include "engine/row_tables.h"
 
 #include "llama-ext.h"
 
@@ -20,6 +21,8 @@ namespace {
 
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint32_t kDefaultContext = 4096;
+constexpr uint32_t kLeastContext = 512;  // of kLargestContext
+constexpr uint32_t kContextStep = 256;   // llama.cpp rounds up to it
 constexpr uint64_t kReserveBytes = 24 * kMiB;
 constexpr uint64_t kLogitsBytes = 16 * kMiB;  // most that logits of one evaluation take
 constexpr uint64_t kLeastLogitsRows = 40;
@@ -88,7 +91,7 @@ llama_context_params context_params(const LoadOptions & options, const llama_mod
 }
 
 Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, llama_model & model,
-                               ExpertBufferType & experts_type) {
+                               ExpertBufferType & flash, const std::vector<size_t> & row_tables) {
     MemoryPlan plan;
     plan.n_ctx_train = llama_model_n_ctx_train(&model);
     const llama_context_params context_options = context_params(options, model);
@@ -101,18 +104,20 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
     }
     plan.n_ctx = static_cast<int32_t>(llama_n_ctx(context.get()));
     for (const auto & [buffer_type, bytes] : llama_get_memory_breakdown(context.get())) {
-        plan.hot_bytes += buffer_type == experts_type.handle() ? 0 : bytes.model;
+        plan.hot_bytes += buffer_type == flash.handle() ? 0 : bytes.model;
         plan.kv_cache_bytes += bytes.context;
         plan.compute_bytes += bytes.compute;
     }
     // The buffer that logits are copied to is no part of the breakdown.
     plan.compute_bytes += static_cast<uint64_t>(context_options.n_outputs_max) *
                           static_cast<uint64_t>(llama_vocab_n_tokens(llama_model_get_vocab(&model))) * sizeof(float);
+    plan.row_table_bytes = row_table_bytes(source, row_tables);
+    plan.io_bytes += row_window_bytes(source, row_tables);
     const ExpertIndex & experts = source.experts();
     if (!experts.empty()) {
         plan.compute_bytes +=
             ExpertMatmul::scratch_bytes(experts, llama_n_ubatch(context.get()), context_options.n_threads);
-        plan.io_bytes = ExpertStore::staging_bytes(experts, kStagingBuffers);
+        plan.io_bytes += ExpertStore::staging_bytes(experts, kStagingBuffers);
         for (const ExpertLayer & layer : experts.layers()) {
             const uint64_t top_k = top_k_slots(layer, experts.n_experts_used());
             plan.least_cache_bytes = std::max(plan.least_cache_bytes, top_k);
@@ -128,12 +133,29 @@ Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & op
     return plan;
 }
 
-uint64_t memory_ceiling(const MemoryPlan & plan, const LoadOptions & options) {
+uint64_t memory_ceiling(const LoadOptions & options, uint64_t process_bytes) {
     if (options.memory_bytes != 0) {
         return options.memory_bytes;
     }
     const uint64_t available = available_memory_bytes();
-    return plan.process_bytes + available - std::min(available, std::max<uint64_t>(256 * kMiB, available / 10));
+    return process_bytes + available - std::min(available, std::max<uint64_t>(256 * kMiB, available / 10));
+}
+
+Result<uint32_t> largest_context(uint32_t most, uint64_t ceiling,
+                                 const std::function<Result<uint64_t>(uint32_t)> & total_bytes) {
+    const auto context = [most](uint32_t steps) { return std::min(most, steps * kContextStep); };
+    uint32_t fits = kLeastContext / kContextStep;  // or is the least that there is
+    uint32_t fails = most / kContextStep + 2;      // one more than would be tried
+    while (fits + 1 < fails) {
+        // The whole context first: mostly it fits, or much less does.
+        const uint32_t middle = fails > most / kContextStep + 1 ? fails - 1 : fits + (fails - fits) / 2;
+        const Result<uint64_t> total = total_bytes(context(middle));
+        if (!total.is_ok()) {
+            return total.status();
+        }
+        (total.value() <= ceiling ? fits : fails) = middle;
+    }
+    return context(fits);
 }
 
 Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions & options, const std::string & path,
@@ -142,7 +164,7 @@ Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions &
     if (options.expert_cache_bytes != 0) {
         return std::min(options.expert_cache_bytes, std::max(plan.expert_bytes, plan.least_cache_bytes));
     }
-    const uint64_t ceiling = memory_ceiling(plan, options);
+    const uint64_t ceiling = memory_ceiling(options, plan.process_bytes);
     *ceiling_bytes = ceiling;
     if (!options.streaming && ceiling < plan.fixed_bytes() + plan.expert_bytes) {
         return Status(StatusCode::kOutOfBudget, path + ": with streaming off it needs " +
@@ -160,6 +182,11 @@ Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions &
                           " experts of one token and layer); give it more memory, or a smaller n_ctx or n_ubatch");
     }
     return std::min(ceiling - plan.fixed_bytes(), plan.expert_bytes);
+}
+
+bool row_tables_fit(const MemoryPlan & plan, const LoadOptions & options, uint64_t ceiling_bytes) {
+    return options.row_tables == Toggle::kAuto && ceiling_bytes != 0 &&
+           ceiling_bytes >= plan.fixed_bytes() + plan.expert_bytes + plan.row_table_bytes;
 }
 
 }  // namespace edgemoe

@@ -9,15 +9,17 @@
 #include "llama.h"
 
 #include <cstdint>
+#include <functional>
 
 namespace edgemoe {
 
 struct MemoryPlan {
-    uint64_t process_bytes = 0;  // resident before loading: the program, Python, other models
+    uint64_t process_bytes = 0;  // before loading: the program, Python, other models with all of their caches
     uint64_t hot_bytes = 0;      // weights in memory
     uint64_t kv_cache_bytes = 0;
     uint64_t compute_bytes = 0;       // llama.cpp's compute and output buffers, and our scratch memory
-    uint64_t io_bytes = 0;            // read buffers
+    uint64_t io_bytes = 0;            // read buffers, and the windows of row tables
+    uint64_t row_table_bytes = 0;     // tables that may stay on flash; no part of the sum
     uint64_t reserve_bytes = 0;       // tokenizer, graphs, the allocator's losses
     uint64_t expert_bytes = 0;        // slots of all experts
     uint64_t least_cache_bytes = 0;   // top-k experts of one layer
@@ -38,17 +40,26 @@ uint32_t context_size(const LoadOptions & options, int64_t n_ctx_train);
 int32_t thread_count(const LoadOptions & options);
 
 // Lets llama.cpp lay out a context over a model that is laid out itself (engine/model_layout.h), and adds up. Fails as
-// loading would. `experts_type`: where the expert tensors are. Leaves process_bytes at 0.
+// loading would. `flash`: where the expert tensors and `row_tables` are. Leaves process_bytes at 0.
 Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, llama_model & model,
-                               ExpertBufferType & experts_type);
+                               ExpertBufferType & flash, const std::vector<size_t> & row_tables);
 
-// The figure in force: options.memory_bytes, or what is available less a reserve.
-uint64_t memory_ceiling(const MemoryPlan & plan, const LoadOptions & options);
+// The ceiling in force: options.memory_bytes, or what is available, less a reserve. `process_bytes`: as in the plan.
+uint64_t memory_ceiling(const LoadOptions & options, uint64_t process_bytes);
+
+// The largest number of tokens, at most `most`, for which `total_bytes` is at most `ceiling`: a multiple of 256, or
+// `most`. Where there is none, the least context: 512, or `most` if that is smaller. total_bytes never falls with
+// growing context; its failure is returned.
+Result<uint32_t> largest_context(uint32_t most, uint64_t ceiling,
+                                 const std::function<Result<uint64_t>(uint32_t)> & total_bytes);
 
 // Bytes for the expert cache under options.memory_bytes (or what is available): at most all experts. kOutOfBudget,
 // naming the least that works. *ceiling_bytes: the figure in force.
 Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions & options, const std::string & path,
                                     uint64_t * ceiling_bytes);
+
+// True if row tables are to be in memory after all: they are no one's wish, and everything fits the ceiling with them.
+bool row_tables_fit(const MemoryPlan & plan, const LoadOptions & options, uint64_t ceiling_bytes);
 
 // "1234 MiB", rounded up.
 std::string mebibytes(uint64_t bytes);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 
 namespace edgemoe {
 
@@ -29,25 +30,48 @@ struct LaidOut {
     std::unique_ptr<GgufSource> source;
     LlamaModel model;
     MemoryPlan plan;
+    std::vector<size_t> row_tables;
+    LoadOptions options;  // with the context that was chosen
 };
 
 Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, ExpertBufferType & type) {
     initialize_llama();
-    const uint64_t process_bytes = process_resident_bytes();
+    const uint64_t process_bytes = process_resident_bytes() + untouched_cache_bytes();
     Result<std::unique_ptr<GgufSource>> source = GgufSource::open(path, options.direct_io != Toggle::kOff);
     if (!source.is_ok()) {
         return source.status();
     }
-    Result<LlamaModel> model = lay_out_model(*source.value(), type);
+    std::vector<size_t> row_tables =
+        find_row_tables(*source.value(), options.streaming ? options.row_tables : Toggle::kOff);
+    Result<LlamaModel> model = lay_out_model(*source.value(), type, row_tables);
     if (!model.is_ok()) {
         return model.status();
     }
-    Result<MemoryPlan> plan = plan_memory(*source.value(), options, *model.value(), type);
+    LoadOptions settled = options;
+    if (options.n_ctx == kLargestContext) {
+        const Result<uint32_t> n_ctx = largest_context(
+            static_cast<uint32_t>(std::max<int32_t>(1, llama_model_n_ctx_train(model.value().get()))),
+            memory_ceiling(options, process_bytes), [&](uint32_t n_tokens) -> Result<uint64_t> {
+                settled.n_ctx = n_tokens;
+                const Result<MemoryPlan> plan = plan_memory(*source.value(), settled, *model.value(), type, row_tables);
+                if (!plan.is_ok()) {
+                    return plan.status();
+                }
+                return process_bytes + plan.value().fixed_bytes() +
+                       (options.expert_cache_bytes != 0 ? options.expert_cache_bytes : plan.value().useful_cache_bytes);
+            });
+        if (!n_ctx.is_ok()) {
+            return n_ctx.status();
+        }
+        settled.n_ctx = n_ctx.value();
+    }
+    Result<MemoryPlan> plan = plan_memory(*source.value(), settled, *model.value(), type, row_tables);
     if (!plan.is_ok()) {
         return plan.status();
     }
     plan.value().process_bytes = process_bytes;
-    return LaidOut{std::move(source).value(), std::move(model).value(), plan.value()};
+    return LaidOut{std::move(source).value(), std::move(model).value(), plan.value(), std::move(row_tables),
+                   std::move(settled)};
 }
 
 }  // namespace
@@ -69,10 +93,11 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     if (!laid_out.is_ok()) {
         return laid_out.status();
     }
-    model->options_ = options;
+    model->options_ = std::move(laid_out.value().options);
     model->source_ = std::move(laid_out.value().source);
     model->model_ = std::move(laid_out.value().model);
     model->plan_ = laid_out.value().plan;
+    model->row_table_tensors_ = std::move(laid_out.value().row_tables);
     model->n_threads_ = thread_count(options);
     if (options.direct_io == Toggle::kOn && !model->source_->direct_io()) {
         return Status(StatusCode::kUnsupported,
@@ -109,6 +134,7 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDec
     }
     options.reader = std::move(reader.reader);
     options.n_staging = kStagingBuffers;
+    options.lock_memory = options_.lock_memory;
     options.in_place = reader.in_place;
     const RowConverter * converter = layout_.get();
     if (decorate) {
@@ -120,6 +146,7 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDec
         return Status(store.status().code(), source_->path() + ": " + store.status().message());
     }
     store_ = std::move(store).value();
+    loaded_store_ = std::make_unique<LoadedStore>(*store_);
     type_.set_streams(store_.get(), layout_.get(), threads_.get());
     return Status::ok();
 }
@@ -168,7 +195,21 @@ Status Model::load_streamed(uint64_t cache_bytes, const RowDecorator & decorate)
     if (!reader.is_ok()) {
         return reader.status();
     }
-    Result<std::unique_ptr<HotWeights>> weights = HotWeights::allocate(*model_, threads_.get(), options_.lock_memory);
+    std::set<std::string> in_memory;
+    if (row_tables_fit(plan_, options_, ceiling_bytes_)) {
+        for (const size_t tensor : row_table_tensors_) {
+            in_memory.insert(source_->tensors()[tensor].name);
+        }
+    } else if (!row_table_tensors_.empty()) {
+        Result<std::unique_ptr<RowTables>> tables = RowTables::create(*source_, row_table_tensors_, options_.io);
+        if (!tables.is_ok()) {
+            return tables.status();
+        }
+        row_tables_ = std::move(tables).value();
+        type_.set_row_tables(row_tables_->tables());
+    }
+    Result<std::unique_ptr<HotWeights>> weights =
+        HotWeights::allocate(*model_, in_memory, threads_.get(), options_.lock_memory);
     if (!weights.is_ok()) {
         return Status(weights.status().code(), source_->path() + ": " + weights.status().message());
     }

@@ -8,11 +8,14 @@
 #include "engine/hot_weights.h"
 #include "engine/llama_handles.h"
 #include "engine/load_options.h"
+#include "engine/loaded_stores.h"
 #include "engine/memory_plan.h"
 #include "engine/routing_recorder.h"
+#include "engine/row_tables.h"
 #include "storage/reader_factory.h"
 #include "store/expert_store.h"
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -51,6 +54,8 @@ public:
 
     // nullptr when nothing is streamed: a dense model, or streaming switched off.
     ExpertStore * store() const { return store_.get(); }
+    // nullptr when no table of rows stays on flash.
+    const RowTables * row_tables() const { return row_tables_.get(); }
     // Why the last llama_decode failed, if the expert store is the reason; forgets it.
     Status take_failure() const { return type_.take_failure(); }
 
@@ -61,6 +66,8 @@ public:
     Status stop_recording();
     // For the recording, if one runs: what is computed from now on.
     void set_recorded_phase(TracePhase phase) const;
+    // While *flag is true, the multiplication of experts gives up. nullptr: it never does.
+    void set_cancel_flag(const std::atomic<bool> * flag) { type_.set_cancel_flag(flag); }
 
     // "streamed" (experts pass through the cache), "resident" (all experts fit, or llama.cpp holds them), "dense".
     const char * mode() const;
@@ -88,6 +95,9 @@ private:
     std::unique_ptr<ExpertLayout> layout_;
     std::unique_ptr<RowConverter> decorated_;
     std::unique_ptr<ExpertStore> store_;
+    std::unique_ptr<LoadedStore> loaded_store_;
+    std::vector<size_t> row_table_tensors_;  // that may stay on flash
+    std::unique_ptr<RowTables> row_tables_;
     mutable ExpertBufferType type_;
     std::unique_ptr<HotWeights> hot_weights_;
     LlamaModel model_;

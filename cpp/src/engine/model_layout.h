@@ -7,10 +7,14 @@
 #include "engine/gguf_source.h"
 #include "engine/llama_handles.h"
 
+#include <cstddef>
+#include <vector>
+
 namespace edgemoe {
 
-// Fails as llama.cpp fails: kFormat with its reason. Expert tensors are given `experts` as their buffer type, which
-// outlives the model.
-Result<LlamaModel> lay_out_model(const GgufSource & source, ExpertBufferType & experts);
+// Fails as llama.cpp fails: kFormat with its reason. Expert tensors are given `flash` as their buffer type, which
+// outlives the model, and so are `row_tables`, tensors by number.
+Result<LlamaModel> lay_out_model(const GgufSource & source, ExpertBufferType & flash,
+                                 const std::vector<size_t> & row_tables);
 
 }  // namespace edgemoe

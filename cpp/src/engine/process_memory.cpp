@@ -13,7 +13,7 @@ namespace {
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
 
 // "Name:   123 kB" in a /proc file, in bytes.
-uint64_t proc_field_bytes(const char * path, const std::string & name) {
+uint64_t proc_field_bytes(const std::string & path, const std::string & name) {
     std::ifstream file(path);
     std::string line;
     while (std::getline(file, line)) {
@@ -44,20 +44,29 @@ uint64_t stat_field(const std::string & path, const std::string & name) {
 }
 
 // What one cgroup leaves; page cache that can be dropped counts as free.
-uint64_t left_in(const std::string & folder, const char * limit_file, const char * usage_file,
-                 const char * cache_field) {
-    const uint64_t limit = read_number(folder + "/" + limit_file, kUnlimited);
-    if (limit > (uint64_t{1} << 60)) {
+uint64_t left_in(uint64_t limit, uint64_t usage, uint64_t droppable) {
+    if (limit > (uint64_t{1} << 60)) {  // v1 writes no limit as a large one
         return kUnlimited;
     }
-    const uint64_t usage = read_number(folder + "/" + usage_file, 0);
-    const uint64_t used = usage - std::min(usage, stat_field(folder + "/memory.stat", cache_field));
-    return limit - std::min(limit, used);
+    return limit - std::min(limit, usage - std::min(usage, droppable));
 }
 
-uint64_t left_in_cgroups() {
+uint64_t left_in_v1(const std::string & folder) {
+    return left_in(read_number(folder + "/memory.limit_in_bytes", kUnlimited),
+                   read_number(folder + "/memory.usage_in_bytes", 0),
+                   stat_field(folder + "/memory.stat", "total_inactive_file"));
+}
+
+// Above memory.high a group is slowed down until it is useless.
+uint64_t left_in_v2(const std::string & folder) {
+    return left_in(
+        std::min(read_number(folder + "/memory.max", kUnlimited), read_number(folder + "/memory.high", kUnlimited)),
+        read_number(folder + "/memory.current", 0), stat_field(folder + "/memory.stat", "inactive_file"));
+}
+
+uint64_t left_in_cgroups(const std::string & root) {
     uint64_t left = kUnlimited;
-    std::ifstream file("/proc/self/cgroup");
+    std::ifstream file(root + "/proc/self/cgroup");
     std::string line;
     while (std::getline(file, line)) {
         const size_t first = line.find(':');
@@ -71,12 +80,10 @@ uint64_t left_in_cgroups() {
         if (!v2 && ("," + controllers + ",").find(",memory,") == std::string::npos) {
             continue;
         }
-        const std::string root = v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+        const std::string mount = root + (v2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory");
         while (true) {
-            const std::string folder = root + (path == "/" ? "" : path);
-            left = std::min(
-                left, v2 ? left_in(folder, "memory.max", "memory.current", "inactive_file")
-                         : left_in(folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"));
+            const std::string folder = mount + (path == "/" ? "" : path);
+            left = std::min(left, v2 ? left_in_v2(folder) : left_in_v1(folder));
             if (path.empty() || path == "/") {
                 break;
             }
@@ -95,8 +102,8 @@ uint64_t process_peak_bytes() {
     return proc_field_bytes("/proc/self/status", "VmHWM");
 }
 
-uint64_t available_memory_bytes() {
-    return std::min(proc_field_bytes("/proc/meminfo", "MemAvailable"), left_in_cgroups());
+uint64_t available_memory_bytes(const std::string & root) {
+    return std::min(proc_field_bytes(root + "/proc/meminfo", "MemAvailable"), left_in_cgroups(root));
 }
 
 }  // namespace edgemoe

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace edgemoe {
 
@@ -9,7 +10,7 @@ uint64_t process_resident_bytes();
 uint64_t process_peak_bytes();  // most that was resident so far
 
 // What may still be allocated: the smaller of MemAvailable and what the memory cgroups (v1 and v2, all ancestors)
-// leave.
-uint64_t available_memory_bytes();
+// leave. `root`: where /proc and /sys are looked for.
+uint64_t available_memory_bytes(const std::string & root = "");
 
 }  // namespace edgemoe

@@ -61,11 +61,14 @@ Result<std::unique_ptr<Session>> Session::create(Model & model) {
         return Status(StatusCode::kUnsupported,
                       model.source().path() + ": llama.cpp cannot make a context: " + errors.first());
     }
+    model.set_cancel_flag(&session->cancelled_);
     llama_attach_threadpool(session->context_.get(), model.threads(), nullptr);
     return session;
 }
 
-Session::~Session() = default;
+Session::~Session() {
+    model_.set_cancel_flag(nullptr);
+}
 
 Status Session::reset(int32_t sequence) {
     llama_memory_t memory = llama_get_memory(context_.get());

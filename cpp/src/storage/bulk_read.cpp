@@ -59,6 +59,10 @@ public:
         for (std::thread & helper : helpers) {
             helper.join();
         }
+        std::unique_lock<std::mutex> lock(mutex_);
+        if (reported_bytes_ < total_bytes_) {  // a helper was the last
+            report(lock);
+        }
         *failed = failed_;
         return failure_;
     }
@@ -156,6 +160,7 @@ private:
         if (!options_.progress || !failure_.is_ok()) {
             return;
         }
+        reported_bytes_ = done_bytes_;
         const float part = static_cast<float>(done_bytes_) / static_cast<float>(std::max<uint64_t>(1, total_bytes_));
         lock.unlock();
         const bool go_on = options_.progress(part);
@@ -201,6 +206,7 @@ private:
     bool waits_in_reader_ = false;
     std::deque<ReadCompletion> arrived_;
     uint64_t done_bytes_ = 0;
+    uint64_t reported_bytes_ = 0;
     Status failure_;
     size_t failed_ = 0;
 };

@@ -1,9 +1,10 @@
-// What the kernel is told about stretches of the process's anonymous memory.
+// What the kernel is told, and says, about stretches of the process's anonymous memory.
 #pragma once
 
 #include "base/status.h"
 
 #include <cstddef>
+#include <cstdint>
 
 namespace edgemoe {
 
@@ -14,5 +15,9 @@ void prefer_huge_pages(void * start, size_t bytes);
 // Keeps the pages of [start, start + bytes) from being swapped out, each from when it is first touched. Unmapping
 // undoes it. kOutOfBudget when the kernel refuses; the message names the limit (RLIMIT_MEMLOCK) and what to do.
 Status lock_in_memory(void * start, size_t bytes);
+
+// Bytes of the pages of [start, start + bytes) that are in memory. `start` is the beginning of a page. 0 where the
+// kernel does not say.
+uint64_t touched_bytes(void * start, size_t bytes);
 
 }  // namespace edgemoe

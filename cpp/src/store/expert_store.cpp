@@ -9,6 +9,8 @@
 // becomes of reads.
 #include "store/expert_store.h"
 
+#include "storage/memory_advice.h"
+
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -90,6 +92,12 @@ Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & ind
         AlignedMemory::allocate(options.in_place ? 0 : options.cache_bytes, AlignedMemory::Access::kReadWrite);
     if (!arena.is_ok()) {
         return arena.status();
+    }
+    if (options.lock_memory) {
+        const Status locked = lock_in_memory(arena.value().data(), arena.value().size_bytes());
+        if (!locked.is_ok()) {
+            return locked;
+        }
     }
     return std::unique_ptr<ExpertStore>(new ExpertStore(index, converter, std::move(options), std::move(reads).value(),
                                                         std::move(arena).value(), std::move(mapped)));

@@ -11,6 +11,7 @@
 #include "storage/aligned_memory.h"
 #include "storage/async_reader.h"
 #include "storage/expert_index.h"
+#include "storage/memory_advice.h"
 #include "store/chunk_queue.h"
 #include "store/expert_table.h"
 #include "store/lease.h"
@@ -40,7 +41,8 @@ struct ExpertStoreOptions {
     uint64_t cache_bytes = 0;  // REQUIRES at least the largest slot, ExpertStore::least_cache_bytes()
     std::unique_ptr<EvictionPolicy> policy;
     std::unique_ptr<AsyncReader> reader;
-    size_t n_staging = 8;  // reads in flight at once; REQUIRES at least 1
+    size_t n_staging = 8;      // reads in flight at once; REQUIRES at least 1
+    bool lock_memory = false;  // keep the arena out of swap
     // Matrices are used where the files are mapped: nothing is copied or converted, `reader` is make_mmap_reader()'s,
     // and cache_bytes limits what is kept of the page cache.
     bool in_place = false;
@@ -80,6 +82,8 @@ public:
     StreamStats stats() const;
     uint64_t cache_bytes() const { return cache_.budget_bytes(); }
     uint64_t resident_bytes() const;
+    // Of the cache, what takes no memory yet because nothing was put there. Takes no lock.
+    uint64_t untouched_bytes() const { return arena_.size_bytes() - touched_bytes(arena_.data(), arena_.size_bytes()); }
     uint64_t resident_experts() const;
     const ExpertIndex & index() const { return index_; }
     const char * reader_name() const { return reader_->name(); }

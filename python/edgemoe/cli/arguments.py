@@ -36,7 +36,13 @@ def add_model(parser: argparse.ArgumentParser, *flags: str, **options: object) -
 
 def add_context(parser: argparse._ActionsContainer) -> None:
     """What the memory for context and computation depends on."""
-    parser.add_argument("-c", "--ctx-size", type=int, metavar="N", help="context in tokens")
+    parser.add_argument(
+        "-c",
+        "--ctx-size",
+        type=int,
+        metavar="N",
+        help="context in tokens; 0: the largest that leaves the expert cache its useful minimum",
+    )
     parser.add_argument("--ubatch-size", type=int, metavar="N", help="tokens computed together")
     parser.add_argument("--flash-attn", choices=TOGGLES, help="flash attention")
     parser.add_argument("--cache-type-k", metavar="TYPE", help="type of the KV cache's keys: f16, q8_0, ...")

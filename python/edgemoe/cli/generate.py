@@ -46,6 +46,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     memory.add_argument("--expert-cache", type=size, metavar="SIZE", help="the expert cache alone, instead of --memory")
     memory.add_argument("--streaming", choices=("auto", "off"), help="off: load everything, in llama.cpp's own way")
     memory.add_argument("--io", metavar="ENGINE", help="auto, uring, threads or mmap")
+    memory.add_argument("--row-tables", choices=TOGGLES, help="leave token embeddings on flash")
+    memory.add_argument(
+        "--mlock", action="store_const", const=True, help="keep hot weights and the expert cache out of swap"
+    )
     memory.add_argument("--direct-io", choices=TOGGLES, help="read around the page cache")
     memory.add_argument(
         "--eviction",
@@ -157,6 +161,8 @@ def _load(args: argparse.Namespace) -> Model:
             n_ubatch=args.ubatch_size,
             n_threads=args.threads,
             streaming=args.streaming,
+            row_tables=TOGGLES[args.row_tables or "auto"],
+            mlock=args.mlock,
             direct_io=TOGGLES[args.direct_io or "auto"],
             io=args.io,
             eviction=args.eviction,

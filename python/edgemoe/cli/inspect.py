@@ -66,11 +66,15 @@ def _rows(info: FileInfo) -> list[tuple[str, str]]:
         rows.append(("experts", "none: a dense model, nothing would be streamed"))
     rows += [
         ("hot bytes", f"{format_size(info.hot_bytes)}, used by every token"),
+        *(
+            [("row tables", f"{format_size(info.row_table_bytes)} of the hot bytes may stay on flash")]
+            * bool(info.row_table_bytes)
+        ),
         ("types", info.types),
         ("vocabulary", f"{info.n_vocab} tokens" + ("" if info.has_tokenizer else ", no tokenizer")),
         ("chat template", "yes" if info.has_chat_template else "no"),
         ("trained context", f"{info.n_ctx_train} tokens"),
-        ("KV cache", format_size(info.kv_cache_bytes)),
+        ("KV cache", f"{format_size(info.kv_cache_bytes)} for a context of {info.n_ctx} tokens"),
         ("least memory", format_size(info.least_memory_bytes)),
         ("useful memory", f"{format_size(info.useful_memory_bytes)}: one token's experts fit in the cache"),
     ]

@@ -9,6 +9,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -356,6 +358,26 @@ TEST_CASE("AFailedReadFailsTheGraphWithItsReasonAndTheNextGraphIsRight") {
         CHECK(stream.type.take_failure().is_ok());
         CHECK(same_bits(products.results(), expected));
     }
+}
+
+TEST_CASE("ACancelledGraphIsAbortedInsideALayerAndTheNextGraphIsRight") {
+    const RandomLayer layer(GGML_TYPE_Q4_0, 256, 256);
+    const ExpertLayout layout(layer.index());
+    Stream stream(layer, layout, 4, 2, {});
+    Products products(layer, 40, 11);
+    stream.place(products);
+    std::atomic<bool> cancelled{true};
+    stream.type.set_cancel_flag(&cancelled);
+    GraphComputer computer;
+    computer.set_n_threads(2);
+    CHECK(computer.compute(products.graph) == GGML_STATUS_ABORTED);
+    CHECK(stream.type.take_failure().code() == StatusCode::kCancelled);
+    const std::vector<float> unfinished = products.results();
+    CHECK(std::isnan(unfinished.front()));  // not one unit was computed
+    cancelled = false;
+    CHECK(computer.compute(products.graph) == GGML_STATUS_SUCCESS);
+    CHECK(same_bits(products.results(), by_ggml(layer, layout, 40, 2)));
+    stream.type.set_cancel_flag(nullptr);
 }
 
 TEST_CASE("AnExpertThatTheRouterCannotNameIsAnErrorAndNotACrash") {

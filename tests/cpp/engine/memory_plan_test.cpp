@@ -85,6 +85,36 @@ TEST_CASE("TheContextIsWhatIsAskedForOrTheSmallerOfTheDefaultAndTheModels") {
     CHECK(context_size(options, 512) == 9000);
 }
 
+TEST_CASE("TheLargestContextIsTheLargestThatFits") {
+    // 100 bytes and one more a token.
+    const auto total = [](uint32_t n_tokens) { return Result<uint64_t>(100 + uint64_t{n_tokens}); };
+    CHECK(largest_context(131072, 1'000'000, total).value() == 131072);
+    CHECK(largest_context(1000, 1'000'000, total).value() == 1000);
+    CHECK(largest_context(131072, 100 + 131071, total).value() == 131072 - 256);
+    CHECK(largest_context(131072, 100 + 2048, total).value() == 2048);
+    CHECK(largest_context(131072, 100 + 2047, total).value() == 2048 - 256);
+    CHECK(largest_context(1000, 100 + 999, total).value() == 768);
+    // Nothing fits: the least there is, and what is missing is found by who asks for the memory.
+    CHECK(largest_context(131072, 10, total).value() == 512);
+    CHECK(largest_context(300, 10, total).value() == 300);
+}
+
+TEST_CASE("AFailureWhileTheContextIsChosenIsReturned") {
+    const auto fails = [](uint32_t) { return Result<uint64_t>(Status(StatusCode::kUnsupported, "no")); };
+    CHECK(largest_context(4096, 100, fails).status().code() == StatusCode::kUnsupported);
+}
+
+TEST_CASE("RowTablesAreInMemoryWhereTheyFitBesideAllExperts") {
+    MemoryPlan plan = small_plan();
+    plan.row_table_bytes = 6 * kMiB;
+    LoadOptions options;
+    CHECK(row_tables_fit(plan, options, 146 * kMiB));
+    CHECK_FALSE(row_tables_fit(plan, options, 146 * kMiB - 1));
+    CHECK_FALSE(row_tables_fit(plan, options, 0));  // only the cache was given
+    options.row_tables = Toggle::kOn;
+    CHECK_FALSE(row_tables_fit(plan, options, 1000 * kMiB));
+}
+
 TEST_CASE("ThreadsAreAsManyAsAskedForOrTheCoresOfTheProcess") {
     LoadOptions options;
     CHECK(thread_count(options) >= 1);
