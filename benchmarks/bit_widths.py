@@ -15,7 +15,6 @@ import json
 import math
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,21 +78,26 @@ class Judge:
         return row
 
 
-def measure_presets(arguments: argparse.Namespace, judge: Judge) -> Iterator[dict[str, Any]]:
-    """The presets, all weights but the experts' left as they are."""
+def make_preset(arguments: argparse.Namespace, preset: str, path: Path) -> None:
+    """A file of llama-quantize's, with an importance matrix, all weights but the experts' left as they are."""
     tools, work = Path(arguments.llama_bin), arguments.work
     imatrix = work / "imatrix.gguf"
     if not imatrix.exists():
         command = [tools / "llama-imatrix", "-m", arguments.model, "-f", arguments.calibration, "-o", imatrix]
         subprocess.run([*command, "-c", "512", "-t", str(arguments.threads)], check=True, capture_output=True)
+    command = [tools / "llama-quantize", "--imatrix", imatrix, "--token-embedding-type", "bf16"]
+    command += ["--output-tensor-type", "bf16", "--tensor-type", "attn_.*=bf16", arguments.model, path, preset]
+    subprocess.run([*command, str(arguments.threads)], check=True, capture_output=True)
+
+
+def measure_presets(arguments: argparse.Namespace, judge: Judge) -> Iterator[dict[str, Any]]:
+    """llama-quantize's presets."""
     for preset in arguments.presets.split(","):
         name = f"preset {preset}"
         row = judge.known(name)
         if row is None:
-            path = work / f"preset-{preset}.gguf"
-            command = [tools / "llama-quantize", "--imatrix", imatrix, "--token-embedding-type", "bf16"]
-            command += ["--output-tensor-type", "bf16", "--tensor-type", "attn_.*=bf16", arguments.model, path, preset]
-            subprocess.run([*command, str(arguments.threads)], check=True, capture_output=True)
+            path = arguments.work / f"preset-{preset}.gguf"
+            make_preset(arguments, preset, path)
             row = judge.measure(name, path, kind="preset")
             path.unlink()
         yield row
@@ -235,4 +239,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

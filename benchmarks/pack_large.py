@@ -1,0 +1,193 @@
+"""Profiles and packs a model far larger than its memory, times each step, and kills packing at random moments.
+
+python benchmarks/pack_large.py MODEL --text TEXT
+
+MODEL is one of make_model.py's, for example `--shape olmoe --type F16` (7B weights, random). Each job runs in a process
+of its own, in a memory cgroup of --memory. Then packing is started over and over, and killed (SIGKILL) at moments drawn
+from a share of the time that it took whole: each time the output must be absent, or byte for byte that of the run that
+was left alone, and what was rounded before the kill must still be there. Writes a JSON file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cgroup
+import edgemoe
+import machine
+from edgemoe.memory import parse_size
+
+
+class Steps:
+    """A progress callback that adds up the time of each step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._step = "opening"
+        self._begin = time.monotonic()
+
+    def __call__(self, step: str, fraction: float, seconds_left: float | None) -> bool:
+        """A step reports; it goes on."""
+        if step != self._step:
+            self.end()
+            self._step = step
+        return True
+
+    def end(self) -> None:
+        """The step that runs ends now."""
+        now = time.monotonic()
+        self.seconds[self._step] = self.seconds.get(self._step, 0.0) + now - self._begin
+        self._begin = now
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """One job, in this process: prints what it took as a JSON object."""
+    steps = Steps()
+    begin = time.monotonic()
+    options: dict[str, Any] = {"n_threads": arguments.threads, "memory": arguments.model_memory, "progress": steps}
+    result: dict[str, Any] = {}
+    if arguments.job == "profile":
+        text = arguments.text.read_bytes()
+        edgemoe.profile(
+            arguments.model, text, arguments.profile, n_tokens=arguments.tokens, keep_activations=True, **options
+        )
+        result["activation_bytes"] = Path(f"{arguments.profile}.activations").stat().st_size
+    else:
+        report = edgemoe.pack(
+            arguments.model, arguments.output, profile=arguments.profile, bits=arguments.bits, **options
+        )
+        result["report"] = {
+            name: getattr(report, name)
+            for name in (
+                "bits",
+                "file_bytes",
+                "kl_divergence",
+                "expected_kl_divergence",
+                "matrices",
+                "feedback_matrices",
+                "resumed_matrices",
+                "rounding_seconds",
+                "expert_seconds",
+            )
+        }
+    steps.end()
+    print(json.dumps({"seconds": time.monotonic() - begin, "steps": steps.seconds, **result}))
+
+
+def run(arguments: argparse.Namespace, job: str, output: Path, timeout_s: float) -> cgroup.Finished:
+    """A job in a process and a cgroup of its own, killed after the timeout."""
+    command = [sys.executable, __file__, str(arguments.model), "--job", job, "--text", str(arguments.text)]
+    command += ["--profile", str(arguments.profile), "--output", str(output), "--bits", str(arguments.bits)]
+    command += ["--tokens", str(arguments.tokens), "--threads", str(arguments.threads)]
+    command += ["--model-memory", arguments.model_memory]
+    return cgroup.run(command, limit_bytes=parse_size(arguments.memory), timeout_s=timeout_s)
+
+
+def whole(arguments: argparse.Namespace, job: str, output: Path) -> dict[str, Any]:
+    """A job that is left alone."""
+    finished = run(arguments, job, output, timeout_s=24 * 3600)
+    if finished.exit_code != 0:
+        raise RuntimeError(f"{job}: exit code {finished.exit_code}: {finished.stderr}")
+    result: dict[str, Any] = json.loads(finished.stdout)
+    result["peak_cgroup_bytes"] = finished.peak_bytes
+    print(f"{job}: {result['seconds']:.0f} s, peak {finished.peak_bytes / 2**20:.0f} MiB", flush=True)
+    for step, seconds in result["steps"].items():
+        print(f"    {step:<32} {seconds:8.1f} s", flush=True)
+    return result
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    sums = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            sums.update(piece)
+    return sums.hexdigest()
+
+
+def kill_often(arguments: argparse.Namespace, seconds: float, expected: str) -> dict[str, Any]:
+    """Packs with kills in between; raises AssertionError where a kill left something that it must not."""
+    output = arguments.work / "killed.gguf"
+    journal = output.with_name(output.name + ".rounding")
+    output.unlink(missing_ok=True)
+    journal.unlink(missing_ok=True)
+    moments = random.Random(arguments.seed)
+    kills: list[dict[str, float]] = []
+    kept = 0
+    while len(kills) < arguments.kills:
+        after = moments.uniform(0.0, arguments.kill_share * seconds)
+        finished = run(arguments, "pack", output, timeout_s=after)
+        if not finished.timed_out:  # it was faster than the kill
+            assert finished.exit_code == 0, finished.stderr
+        size = journal.stat().st_size if journal.exists() else 0
+        if output.exists():
+            assert digest(output) == expected, "the output is not that of the run that was left alone"
+            output.unlink()
+            size = 0
+        else:
+            assert finished.timed_out
+            assert size >= kept, "what was rounded before is gone"
+        kept = size
+        if finished.timed_out:
+            kills.append({"after_seconds": after, "journal_bytes": size})
+            print(f"killed after {after:.1f} s: {size / 2**20:.1f} MiB rounded are kept", flush=True)
+    last = whole(arguments, "pack", output)
+    assert digest(output) == expected, "the output is not that of the run that was left alone"
+    assert kept == 0 or last["report"]["resumed_matrices"] > 0
+    output.unlink()
+    return {"kills": kills, "last": last}
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("model", type=Path, help="made by make_model.py")
+    parser.add_argument("--text", type=Path, required=True, help="text to calibrate on")
+    parser.add_argument("--tokens", type=int, default=20_000)
+    parser.add_argument("--bits", type=float, default=3.0)
+    parser.add_argument("--memory", default="4GiB", help="of the cgroup")
+    parser.add_argument("--model-memory", default="3GiB", help="ceiling that edgemoe is given")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kill-share", type=float, default=0.25, help="of the time that packing takes, at most")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--work", type=Path, default=Path("build/pack-large"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/pack-large.json"))
+    parser.add_argument("--profile", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--job", choices=("profile", "pack"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.job:
+        work(arguments)
+        return 0
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.profile = arguments.profile or arguments.work / "model.profile"
+    packed = arguments.work / "packed.gguf"
+    record: dict[str, Any] = {
+        "model": arguments.model.name,
+        "model_bytes": arguments.model.stat().st_size,
+        "machine": machine.describe(),
+        "load_average": machine.load_average(),
+        "edgemoe": edgemoe.__version__,
+        "memory": arguments.memory,
+        "tokens": arguments.tokens,
+    }
+    for job in ("profile", "pack"):
+        record[job] = whole(arguments, job, packed)
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+    if arguments.kills:
+        record["killed"] = kill_often(arguments, record["pack"]["seconds"], digest(packed))
+        arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
