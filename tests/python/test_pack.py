@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import signal
 import subprocess
@@ -168,6 +169,40 @@ def test_a_killed_run_leaves_no_output_and_is_continued(source: Path, profile: P
     assert not killed or report.resumed_matrices > 0
     assert expert_bits(packed) == pytest.approx(report.bits)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["packed.gguf"]
+
+
+def test_ten_kills_at_random_moments_never_leave_a_half_file_or_lose_work(
+    source: Path, profile: Path, tmp_path: Path
+) -> None:
+    whole, packed, journal = tmp_path / "whole.gguf", tmp_path / "packed.gguf", tmp_path / "packed.gguf.rounding"
+    arguments = command("pack", source, "--profile", profile, "--bits", "3.0", "--types", LADDER, "-t", "1", "-o")
+    begin = time.monotonic()
+    subprocess.run([*arguments, str(whole)], check=True, stdout=subprocess.DEVNULL)
+    seconds = time.monotonic() - begin
+    moments = random.Random(7)
+    kept, kills, resumed = 0, 0, 0
+    for _ in range(100):
+        process = subprocess.Popen([*arguments, str(packed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            assert process.wait(moments.uniform(0.0, seconds)) == 0
+        except subprocess.TimeoutExpired:
+            process.kill()
+            kills += process.wait() == -signal.SIGKILL
+        if packed.exists():
+            assert packed.read_bytes() == whole.read_bytes()
+            packed.unlink()
+            kept = 0
+            continue
+        assert not journal.exists() or journal.stat().st_size >= kept
+        kept = journal.stat().st_size if journal.exists() else 0
+        resumed += kept > 1000
+        if kills >= 10 and resumed > 0:
+            break
+    assert kills >= 10
+    report = edgemoe.pack(source, packed, bits=3.0, **profile_options(profile))
+    assert (report.resumed_matrices > 0) is (kept > 20_000)
+    assert packed.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["packed.gguf", "whole.gguf"]
 
 
 def test_without_kept_activations_the_pass_is_repeated(

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 PARTS = ("gate", "up", "down")
 MIXED = ("Q4_K", "Q2_K", "IQ3_S", "Q8_0", "F16", "IQ2_XS", "Q4_0")
+# Every way to read experts, each through a cache that holds a third of them.
+WAYS_TO_READ = ({}, {"io": "threads"}, {"io": "threads", "direct_io": False}, {"direct_io": False}, {"io": "mmap"})
 
 
 def mixed_type(expert: int, name: str) -> str:
@@ -215,6 +217,31 @@ def test_one_type_for_all_gives_the_bits_of_a_stock_file(tmp_path: Path) -> None
     assert evaluate(packed).tobytes() == expected.tobytes()
 
 
+def test_each_experts_output_is_that_of_ggml_with_its_type(tmp_path: Path) -> None:
+    # With one expert a token and one layer, a token's logits are those of its expert alone. The stock file of type T
+    # has the experts of that type as they are, so it gives the bits of all tokens that went to one of them.
+    types = ("Q4_0", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS")
+    shape = ModelShape(n_layers=1, n_experts=len(types), n_experts_used=1)
+    path = write_packed(tmp_path / "packed.gguf", lambda expert, _: types[expert], shape=shape)
+    tokens = list(range(shape.n_vocab))
+
+    def rows(path: Path, **options: Any) -> list[bytes]:
+        with edgemoe.load(path, n_threads=2, **options) as model:
+            return [row.tobytes() for row in model.logits(tokens)]
+
+    packed = rows(path, expert_cache=edgemoe.inspect(path).expert_bytes // 4)
+    assert packed == rows(path)
+    explained: dict[int, set[str]] = {token: set() for token in tokens}
+    for name in types:
+        stock = tmp_path / f"{name}.gguf"
+        edgemoe.unpack(path, stock, type=name.lower())
+        for token, row in enumerate(rows(stock, streaming="off")):
+            if row == packed[token]:
+                explained[token].add(name)
+    assert all(len(names) == 1 for names in explained.values())
+    assert set.union(*explained.values()) == set(types)
+
+
 def test_the_least_cache_holds_the_largest_experts_of_a_token(mixed_file: Path) -> None:
     with pytest.raises(edgemoe.OutOfBudgetError) as raised:
         edgemoe.load(mixed_file, expert_cache=1000)
@@ -291,6 +318,25 @@ def test_a_forged_header_is_refused_or_read_and_never_a_crash(mixed_file: Path, 
     assert 20 < int(done.stdout) <= 200
 
 
+@pytest.mark.parametrize("options", WAYS_TO_READ)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_bit_flipped_in_any_matrix_is_found_by_every_reader(
+    packed_file: Path, tmp_path: Path, part: str, options: dict[str, Any]
+) -> None:
+    path = copy_of(packed_file, tmp_path)
+    offset, n_bytes = tensor_extent(path, f"blk.1.ffn_{part}_exps.6.weight")
+    cache = edgemoe.inspect(path).expert_bytes // 3
+    for place in (offset, offset + n_bytes // 2, offset + n_bytes - 1):
+        flip(path, place, 5)
+        with edgemoe.load(path, expert_cache=cache, **options) as model:
+            with pytest.raises(edgemoe.ModelFormatError) as raised:
+                model.logits(list(range(model.info.n_vocab)))
+            assert re.search(rf"damaged\.gguf: .*checksum.*\(blk\.1 expert 6 {part}\)", str(raised.value))
+        flip(path, place, 5)
+    with edgemoe.load(path, expert_cache=cache, **options) as model:
+        assert np.isfinite(model.logits(list(range(model.info.n_vocab)))).all()
+
+
 def test_a_damaged_expert_is_named_and_the_others_go_on(packed_file: Path, tmp_path: Path) -> None:
     path = copy_of(packed_file, tmp_path)
     matrices = {}
@@ -315,20 +361,39 @@ def test_a_damaged_expert_is_named_and_the_others_go_on(packed_file: Path, tmp_p
     assert evaluate(path).tobytes() == expected.tobytes()
 
 
-def test_swapped_experts_are_found(packed_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", WAYS_TO_READ)
+def test_swapped_experts_are_found(packed_file: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     path = copy_of(packed_file, tmp_path)
     data = bytearray(path.read_bytes())
-    (one, n_bytes), (other, _) = (tensor_extent(path, f"blk.0.ffn_down_exps.{expert}.weight") for expert in (2, 3))
-    data[one : one + n_bytes], data[other : other + n_bytes] = (
-        data[other : other + n_bytes],
-        data[one : one + n_bytes],
-    )
+    # All of two experts: every byte is one that the file has had.
+    for part in PARTS:
+        (one, n_bytes), (other, _) = (
+            tensor_extent(path, f"blk.0.ffn_{part}_exps.{expert}.weight") for expert in (2, 3)
+        )
+        data[one : one + n_bytes], data[other : other + n_bytes] = (
+            data[other : other + n_bytes],
+            data[one : one + n_bytes],
+        )
     path.write_bytes(data)
-    with edgemoe.load(path) as model, pytest.raises(edgemoe.ModelFormatError, match=r"\(blk\.0 expert [23] down\)"):
+    cache = edgemoe.inspect(path).expert_bytes // 3
+    with (
+        edgemoe.load(path, expert_cache=cache, **options) as model,
+        pytest.raises(edgemoe.ModelFormatError, match=r"\(blk\.0 expert [23] (gate|up|down)\)"),
+    ):
         model.logits(list(range(model.info.n_vocab)))
-    with pytest.raises(edgemoe.ModelFormatError, match=r"\(blk\.0 expert [23] down\)"):
+    with pytest.raises(edgemoe.ModelFormatError, match=r"\(blk\.0 expert [23] (gate|up|down)\)"):
         edgemoe.unpack(path, tmp_path / "stock.gguf")
     assert not (tmp_path / "stock.gguf").exists()
+
+
+def test_a_file_cut_while_it_is_read_is_told(packed_file: Path, tmp_path: Path) -> None:
+    for options in WAYS_TO_READ:
+        path = copy_of(packed_file, tmp_path)
+        cache = edgemoe.inspect(path).expert_bytes // 3
+        with edgemoe.load(path, expert_cache=cache, **options) as model:
+            os.truncate(path, tensor_extent(packed_file, "blk.1.ffn_up_exps.3.weight")[0] + 10)
+            with pytest.raises(edgemoe.EdgemoeError, match=r"damaged\.gguf"):
+                model.logits(list(range(model.info.n_vocab)))
 
 
 @pytest.mark.parametrize("place", ["header", "end of header", "hot", "expert", "last byte"])

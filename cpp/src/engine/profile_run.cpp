@@ -4,10 +4,12 @@
 #include "engine/calibration_split.h"
 #include "engine/expert_inputs.h"
 #include "engine/model.h"
+#include "engine/parallel_work.h"
 #include "engine/sensitivity.h"
 #include "engine/window_evaluator.h"
 
 #include <algorithm>
+#include <functional>
 
 namespace edgemoe {
 
@@ -95,35 +97,35 @@ void add_squares(const ExpertInputs & piece, double * sums, double * total_weigh
     }
 }
 
-// The moments of one projection's inputs, for all experts of a layer. `total_weight`: [n_experts], or nullptr.
-Status sum_moments(ExpertInputReader & reader, const LayerActivations & activations, Projection projection,
+// A reader for each thread, which computes on that thread alone: experts are many, and each is little work.
+using InputReaders = std::vector<std::unique_ptr<ExpertInputReader>>;
+
+// The moments of one projection's inputs, for all experts of a layer, several at once. `total_weight`: [n_experts], or
+// nullptr. `report` is given the number of experts that are done.
+Status sum_moments(const InputReaders & readers, const LayerActivations & activations, Projection projection,
                    int64_t columns, DiagonalMoments * moments, double * total_weight,
-                   const std::function<bool(int32_t)> & report) {
-    const int32_t n_experts = activations.shape.n_experts;
+                   const std::function<bool(size_t)> & report) {
+    const auto n_experts = static_cast<size_t>(activations.shape.n_experts);
     moments->columns = columns;
-    moments->sums.assign(static_cast<size_t>(n_experts * columns), 0.0F);
-    std::vector<double> sums;
-    for (int32_t expert = 0; expert < n_experts; expert++) {
-        sums.assign(static_cast<size_t>(columns), 0.0);
-        const Status status =
-            reader.read_pieces(activations, expert, projection, 0, {}, [&](const ExpertInputs & piece) {
-                add_squares(piece, sums.data(), total_weight != nullptr ? total_weight + expert : nullptr);
-                return Status::ok();
-            });
-        if (!status.is_ok()) {
+    moments->sums.assign(n_experts * static_cast<size_t>(columns), 0.0F);
+    return run_in_parallel(
+        n_experts, static_cast<int>(readers.size()),
+        [&](size_t expert, int thread) {
+            std::vector<double> sums(static_cast<size_t>(columns), 0.0);
+            const Status status = readers[static_cast<size_t>(thread)]->read_pieces(
+                activations, static_cast<int32_t>(expert), projection, 0, {}, [&](const ExpertInputs & piece) {
+                    add_squares(piece, sums.data(), total_weight != nullptr ? total_weight + expert : nullptr);
+                    return Status::ok();
+                });
+            std::transform(sums.begin(), sums.end(), moments->sums.begin() + static_cast<int64_t>(expert) * columns,
+                           [](double sum) { return static_cast<float>(sum); });
             return status;
-        }
-        std::transform(sums.begin(), sums.end(), moments->sums.begin() + static_cast<int64_t>(expert) * columns,
-                       [](double sum) { return static_cast<float>(sum); });
-        if (!report(expert)) {
-            return Status(StatusCode::kCancelled, "cancelled");
-        }
-    }
-    return Status::ok();
+        },
+        report);
 }
 
 Result<LayerProfile> profile_layer(const GgufSource & source, const LayerActivations & activations,
-                                   ExpertInputReader & reader, const std::function<bool(double)> & report) {
+                                   const InputReaders & readers, const std::function<bool(double)> & report) {
     const SpillLayer & shape = activations.shape;
     LayerProfile layer;
     layer.routing = {shape.layer, shape.n_experts, shape.n_used, activations.ids, activations.weights};
@@ -135,25 +137,28 @@ Result<LayerProfile> profile_layer(const GgufSource & source, const LayerActivat
     layer.total_weight.assign(static_cast<size_t>(shape.n_experts), 0.0);
     // Gate and up read, down computes: nearly all of the time.
     constexpr double kInputShare = 0.1;
+    const auto share = [&](size_t n_done) { return static_cast<double>(n_done) / shape.n_experts; };
     Status status =
-        sum_moments(reader, activations, Projection::kUp, shape.columns, &layer.input, layer.total_weight.data(),
-                    [&](int32_t expert) { return report(kInputShare * (expert + 1) / shape.n_experts); });
+        sum_moments(readers, activations, Projection::kUp, shape.columns, &layer.input, layer.total_weight.data(),
+                    [&](size_t n_done) { return report(kInputShare * share(n_done)); });
     const ExpertPart & down = source.experts().parts({shape.layer, 0})[static_cast<size_t>(Projection::kDown)];
     if (status.is_ok() && layer.chain.known()) {
         if (layer.chain.steps.back().width != down.columns) {
             return Status(StatusCode::kFormat, source.path() + ": the activations of blk." +
                                                    std::to_string(shape.layer) + " belong to another model");
         }
-        status = sum_moments(
-            reader, activations, Projection::kDown, down.columns, &layer.down, nullptr,
-            [&](int32_t expert) { return report(kInputShare + (1 - kInputShare) * (expert + 1) / shape.n_experts); });
+        status = sum_moments(readers, activations, Projection::kDown, down.columns, &layer.down, nullptr,
+                             [&](size_t n_done) { return report(kInputShare + (1 - kInputShare) * share(n_done)); });
     }
     return status.is_ok() ? Result<LayerProfile>(std::move(layer)) : Result<LayerProfile>(status);
 }
 
 Status profile_layers(const GgufSource & source, const ActivationSpill & spill, int n_threads,
                       const JobProgress & progress, Profile * profile) {
-    ExpertInputReader reader(source, n_threads);
+    InputReaders readers;
+    for (int i = 0; i < n_threads; i++) {
+        readers.push_back(std::make_unique<ExpertInputReader>(source, 1));
+    }
     ProgressMeter meter(progress, "moments of the experts' inputs");
     const size_t n_layers = spill.shape().layers.size();
     for (size_t i = 0; i < n_layers; i++) {
@@ -161,7 +166,7 @@ Status profile_layers(const GgufSource & source, const ActivationSpill & spill, 
         if (!activations.is_ok()) {
             return activations.status();
         }
-        Result<LayerProfile> layer = profile_layer(source, activations.value(), reader, [&](double share) {
+        Result<LayerProfile> layer = profile_layer(source, activations.value(), readers, [&](double share) {
             return meter.report((static_cast<double>(i) + share) / static_cast<double>(n_layers));
         });
         if (!layer.is_ok()) {
