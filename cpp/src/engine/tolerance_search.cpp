@@ -13,6 +13,9 @@ constexpr int kMostSteps = 40;
 constexpr double kLower = 0.8;
 constexpr double kHigher = 1.5;
 constexpr double kMostCorrection = 1e3;
+// What the divergence may be as a power of the limit.
+constexpr double kLeastPower = 0.3;
+constexpr double kMostPower = 3;
 // The next limit keeps this share of the interval, on a logarithmic scale, from its ends.
 constexpr double kMargin = 0.1;
 // Ends nearer than this have no allocation between them that is worth a measurement.
@@ -27,7 +30,11 @@ bool ToleranceSearch::add(double reached, bool known) {
     n_steps_++;
     n_measured_ += known ? 0 : 1;
     const bool is_met = reached <= tolerance_;
-    (is_met ? met_ : missed_) = {limit_, reached};
+    Tried & side = is_met ? met_ : missed_;
+    if (!known && side.limit > 0 && reached != side.reached) {
+        power_ = std::clamp(std::log(reached / side.reached) / std::log(limit_ / side.limit), kLeastPower, kMostPower);
+    }
+    side = {limit_, reached};
     const bool bracketed = met_.limit > 0 && missed_.limit > 0;
     if ((is_met && reached >= closeness_ * tolerance_) || n_measured_ >= kMostMeasurements || n_steps_ >= kMostSteps ||
         (bracketed && missed_.limit < kNear * met_.limit)) {
@@ -39,7 +46,7 @@ bool ToleranceSearch::add(double reached, bool known) {
         limit_ *= is_met ? kHigher : kLower;
     } else {
         const double aim = tolerance_ * (1 + closeness_) / 2;
-        limit_ *= std::clamp(aim / reached, 1 / kMostCorrection, kMostCorrection);
+        limit_ *= std::clamp(std::pow(aim / reached, 1 / power_), 1 / kMostCorrection, kMostCorrection);
     }
     return true;
 }

@@ -4,8 +4,9 @@
 
 namespace edgemoe {
 
-// What is expected is off by a factor that hardly depends on the limit, so the limit is divided by it; between a limit
-// that was met and one that was not, the next is interpolated. Value type.
+// What is expected is off by a factor that hardly depends on the limit, so the limit is divided by it; where it does
+// depend, two measurements say how. Between a limit that was met and one that was not, the next is interpolated. Value
+// type.
 class ToleranceSearch {
 public:
     // `closeness` (below 1): a measured divergence from this share of the tolerance on uses it up.
@@ -32,6 +33,7 @@ private:
     double tolerance_;
     double closeness_;
     double limit_;
+    double power_ = 1;  // what is measured grows with the limit as this power of it
     int n_measured_ = 0;
     int n_steps_ = 0;
     Tried met_;     // the largest limit that was
