@@ -23,6 +23,10 @@ ARROWS = {
         *("engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"),
         "edgemoe",
     },
+    "ggml_api": {
+        *("c_api", "engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict"),
+        *("base", "edgemoe"),
+    },
 }
 WITHOUT_GGML = ["base", "storage", "cache", "predict", "quant", "simulate", "store"]
 WITHOUT_LLAMA = [*WITHOUT_GGML, "backend", "rounding"]
