@@ -48,6 +48,14 @@ public:
     };
     virtual bool victim(PolicyTime now, const Filter & filter, ExpertId * id) = 0;
 
+    // How soon and how often each of the `n` experts of `layer` will be used, as a predictor sees it now: larger is
+    // sooner or more often. Borrowed for the call. Policies that go by what was used ignore it.
+    virtual void on_scores(int32_t layer, const float * scores, size_t n) {
+        static_cast<void>(layer);
+        static_cast<void>(scores);
+        static_cast<void>(n);
+    }
+
     virtual const char * name() const = 0;
 };
 
