@@ -235,6 +235,8 @@ struct ExpertMatmul::Job {
         while (!lease->failed() && !out_of_memory.load(std::memory_order_relaxed) && !type->cancelled()) {
             const Taken taken = take_unit(worker);
             if (taken == Taken::kNone) {
+                while (lease->reads_ahead() && lease->progress(false)) {
+                }
                 return;
             }
             if (taken == Taken::kUnit || lease->progress(false)) {
