@@ -13,13 +13,13 @@ namespace {
 using Class = py::class_<LoadParams>;
 
 template <typename T>
-void number(Class & bound, const char * name, T edgemoe_load_params::*field) {
+void number(Class & bound, const char * name, T edgemoe_load_params::* field) {
     bound.def_property(
         name, [field](const LoadParams & params) { return params.values.*field; },
         [field](LoadParams & params, T value) { params.values.*field = value; });
 }
 
-void toggle(Class & bound, const char * name, edgemoe_toggle edgemoe_load_params::*field) {
+void toggle(Class & bound, const char * name, edgemoe_toggle edgemoe_load_params::* field) {
     bound.def_property(
         name,
         [field](const LoadParams & params) -> std::optional<bool> {
@@ -39,6 +39,23 @@ edgemoe_streaming parse_streaming(const std::string & text) {
         return EDGEMOE_STREAMING_OFF;
     }
     throw py::value_error("streaming is \"auto\" or \"off\", not \"" + text + "\"");
+}
+
+edgemoe_prefetch parse_prefetch(const std::string & text) {
+    if (text == "auto") {
+        return EDGEMOE_PREFETCH_AUTO;
+    }
+    if (text == "off") {
+        return EDGEMOE_PREFETCH_OFF;
+    }
+    if (text == "always") {
+        return EDGEMOE_PREFETCH_ALWAYS;
+    }
+    throw py::value_error("prefetch is \"auto\", \"off\" or \"always\", not \"" + text + "\"");
+}
+
+const char * prefetch_name(edgemoe_prefetch prefetch) {
+    return prefetch == EDGEMOE_PREFETCH_OFF ? "off" : prefetch == EDGEMOE_PREFETCH_ALWAYS ? "always" : "auto";
 }
 
 }  // namespace
@@ -63,6 +80,10 @@ void register_load_params(py::module_ & module) {
         [](LoadParams & params, bool lock) { params.values.mlock = lock; });
     toggle(bound, "row_tables", &edgemoe_load_params::row_tables);
     toggle(bound, "direct_io", &edgemoe_load_params::direct_io);
+    toggle(bound, "prewarm", &edgemoe_load_params::prewarm);
+    bound.def_property(
+        "prefetch", [](const LoadParams & params) { return prefetch_name(params.values.prefetch); },
+        [](LoadParams & params, const std::string & text) { params.values.prefetch = parse_prefetch(text); });
     toggle(bound, "flash_attention", &edgemoe_load_params::flash_attention);
     bound.def_readwrite("cache_type_k", &LoadParams::cache_type_k);
     bound.def_readwrite("cache_type_v", &LoadParams::cache_type_v);

@@ -125,6 +125,25 @@ py::dict stats(const Model & self) {
     return to_dict(values);
 }
 
+py::list forecast_recall(const Model & self) {
+    const std::shared_ptr<client::Model> model = self.share();
+    std::vector<edgemoe_layer_recall> rows;
+    {
+        const py::gil_scoped_release released;
+        rows = model->forecast_recall();
+    }
+    py::list records;
+    for (const edgemoe_layer_recall & row : rows) {
+        py::dict record;
+        record["layer"] = row.layer;
+        record["distance"] = row.distance;
+        record["n_chosen"] = row.n_chosen;
+        record["n_named"] = row.n_named;
+        records.append(record);
+    }
+    return records;
+}
+
 std::vector<std::int32_t> tokenize(const Model & self, const std::string & text, bool add_special, bool parse_special) {
     const std::shared_ptr<client::Model> model = self.share();
     const py::gil_scoped_release released;
@@ -206,6 +225,7 @@ void register_model(py::module_ & module) {
         .def_property_readonly("closed", &Model::is_closed)
         .def("info", &info)
         .def("stats", &stats)
+        .def("forecast_recall", &forecast_recall)
         .def("tokenize", &tokenize, py::arg("text"), py::arg("add_special"), py::arg("parse_special"))
         .def("detokenize", &detokenize, py::arg("tokens").noconvert(), py::arg("special"))
         .def("apply_chat_template", &apply_chat_template, py::arg("messages"), py::arg("add_assistant"))

@@ -94,6 +94,16 @@ py::dict to_dict(const edgemoe_stats & stats) {
     record["resident_experts"] = stats.resident_experts;
     record["resident_expert_bytes"] = stats.resident_expert_bytes;
     record["row_read_bytes"] = stats.row_read_bytes;
+    record["forecasts"] = stats.forecasts;
+    record["read_ahead_bytes"] = stats.read_ahead_bytes;
+    record["read_ahead_useful_bytes"] = stats.read_ahead_useful_bytes;
+    record["read_ahead_wasted_bytes"] = stats.read_ahead_wasted_bytes;
+    record["read_ahead_cancelled_bytes"] = stats.read_ahead_cancelled_bytes;
+    record["prewarmed_bytes"] = stats.prewarmed_bytes;
+    record["tokens_with_read_ahead"] = stats.tokens_with_read_ahead;
+    record["tokens_without_read_ahead"] = stats.tokens_without_read_ahead;
+    record["stall_seconds_with_read_ahead"] = stats.stall_seconds_with_read_ahead;
+    record["stall_seconds_without_read_ahead"] = stats.stall_seconds_without_read_ahead;
     return record;
 }
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from edgemoe import _core
 from edgemoe.memory import format_size
 from edgemoe.options import generate_params, load_params
-from edgemoe.records import FileInfo, ModelInfo, Stats, TypeUse
+from edgemoe.records import FileInfo, LayerRecall, ModelInfo, Stats, TypeUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -60,6 +60,8 @@ def load(
     direct_io: bool | None = None,
     io: str | None = None,
     eviction: str | None = None,
+    prefetch: Literal["auto", "off", "always"] | None = None,
+    prewarm: bool | None = None,
     flash_attention: bool | None = None,
     cache_type_k: str | None = None,
     cache_type_v: str | None = None,
@@ -78,6 +80,8 @@ def load(
     direct_io: read around the page cache; None: where the file system grants it.
     io: I/O engine ("auto", "uring", "threads", "mmap").
     eviction: policy that chooses which expert leaves the cache.
+    prefetch: read and protect experts that are forecast; "auto": as long as it pays.
+    prewarm: fill free room with the experts that the last runs used most; None: unless prefetch is "off".
     cache_type_k, cache_type_v: ggml types of the KV cache ("f16", "q8_0").
     progress: called with the fraction that is loaded, on the calling thread; returning False stops (Cancelled).
 
@@ -100,6 +104,8 @@ def load(
         direct_io=direct_io,
         io=io,
         eviction=eviction,
+        prefetch=prefetch,
+        prewarm=prewarm,
         flash_attention=flash_attention,
         cache_type_k=cache_type_k,
         cache_type_v=cache_type_v,
@@ -353,6 +359,11 @@ class Model:
             io=info.io,
             mode=info.mode,
         )
+
+    @property
+    def forecast_recall(self) -> tuple[LayerRecall, ...]:
+        """How well experts were forecast since loading, by layer and distance; empty where nothing was forecast."""
+        return tuple(LayerRecall(**row) for row in self._core.forecast_recall())
 
     @contextlib.contextmanager
     def recording(self, path: StrPath) -> Iterator[None]:

@@ -130,11 +130,45 @@ class Stats(Record):
     resident_expert_bytes: int
     row_read_bytes: int
     """Read from row tables on flash since the model was loaded."""
+    forecasts: int
+    """Experts named as likely, once per layer that names them."""
+    read_ahead_bytes: int
+    """Expert bytes read before they were asked for; each is useful or wasted once its layer has come."""
+    read_ahead_useful_bytes: int
+    """Of these, of experts that the layer chose."""
+    read_ahead_wasted_bytes: int
+    """Of these, of experts that the layer did not choose, or that left the cache before."""
+    read_ahead_cancelled_bytes: int
+    """Asked for, and taken back before they were read."""
+    prewarmed_bytes: int
+    """Expert bytes read because the last runs used them, since the model was loaded."""
+    tokens_with_read_ahead: int
+    """Tokens during which reading ahead was allowed."""
+    tokens_without_read_ahead: int
+    """Tokens during which it was not, to compare."""
+    stall_seconds_with_read_ahead: float
+    stall_seconds_without_read_ahead: float
     expert_cache_bytes: int
     hot_bytes: int
     io: str
     mode: str
     """"streamed", "resident" or "dense"."""
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerRecall(Record):
+    """How many of the experts that a layer chose for single tokens had been forecast, `distance` layers ahead."""
+
+    layer: int
+    distance: int
+    n_chosen: int
+    n_named: int
+    """Of these, among as many that the forecast named as its likeliest."""
+
+    @property
+    def recall(self) -> float:
+        """The share, from 0 to 1."""
+        return self.n_named / self.n_chosen
 
 
 @dataclasses.dataclass(frozen=True)

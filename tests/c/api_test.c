@@ -453,6 +453,40 @@ static void a_plan_says_what_fits(const char * path) {
     CHECK(edgemoe_plan(path, &params, &plan_params, &forecast, &error) == EDGEMOE_INVALID_ARGUMENT);
 }
 
+static void what_was_read_ahead_is_counted(const char * path) {
+    edgemoe_error error;
+    edgemoe_load_params params;
+    edgemoe_load_params_init(&params);
+    CHECK(params.prefetch == EDGEMOE_PREFETCH_AUTO);
+    CHECK(params.prewarm == EDGEMOE_AUTO);
+    params.expert_cache_bytes = 4 << 20;
+    const edgemoe_prefetch settings[] = {EDGEMOE_PREFETCH_AUTO, EDGEMOE_PREFETCH_OFF, EDGEMOE_PREFETCH_ALWAYS};
+    struct text texts[3];
+    for (int i = 0; i < 3; i++) {
+        params.prefetch = settings[i];
+        edgemoe_model * model = NULL;
+        CHECK_OK(edgemoe_load(path, &params, &model, &error));
+        texts[i] = generate(model, "def f(x):");
+        edgemoe_stats stats;
+        edgemoe_stats_init(&stats);
+        CHECK_OK(edgemoe_stats_get(model, &stats, &error));
+        CHECK(stats.read_ahead_useful_bytes + stats.read_ahead_wasted_bytes <= stats.read_ahead_bytes);
+        edgemoe_recall recall;
+        CHECK_OK(edgemoe_forecast_recall(model, &recall, &error));
+        for (size_t row = 0; row < recall.size; row++) {
+            CHECK(recall.data[row].n_named <= recall.data[row].n_chosen && recall.data[row].distance >= 1);
+        }
+        if (settings[i] == EDGEMOE_PREFETCH_OFF) {
+            CHECK(stats.forecasts == 0 && stats.read_ahead_bytes == 0 && recall.size == 0);
+        }
+        edgemoe_recall_free(&recall);
+        CHECK(recall.data == NULL && recall.size == 0);
+        edgemoe_recall_free(NULL);
+        edgemoe_free(model);
+    }
+    CHECK(same_text(&texts[0], &texts[1]) && same_text(&texts[0], &texts[2]));
+}
+
 int main(int argc, char ** argv) {
     if (argc != 2) {
         fprintf(stderr, "usage: %s MODEL.gguf\n", argv[0]);
@@ -475,5 +509,6 @@ int main(int argc, char ** argv) {
     edgemoe_free(model);
     a_recording_can_be_replayed(path);
     a_plan_says_what_fits(path);
+    what_was_read_ahead_is_counted(path);
     return 0;
 }

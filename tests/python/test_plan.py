@@ -268,7 +268,7 @@ def test_wrong_questions_are_refused(cli: Cli, trace_file: Path, text_file: Path
 def test_a_replay_of_a_recorded_run_has_its_hits(text_file: Path, tmp_path: Path, policy: str, share: float) -> None:
     cache = int(share * edgemoe.plan(text_file, probe_seconds=0).expert_bytes)
     path = tmp_path / "trace.csv"
-    with edgemoe.load(text_file, n_ctx=256, n_threads=1, expert_cache=cache, eviction=policy) as model:
+    with edgemoe.load(text_file, n_ctx=256, n_threads=1, expert_cache=cache, eviction=policy, prefetch="off") as model:
         with model.recording(path):
             model.generate("", max_tokens=40, temperature=0.9, seed=3, ignore_eos=True)
         stats = model.stats
@@ -289,7 +289,7 @@ def test_a_replay_of_a_recorded_run_has_its_hits(text_file: Path, tmp_path: Path
 def test_a_recorded_prompt_warms_the_replay_as_it_did_the_run(text_file: Path, tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     cache = edgemoe.plan(text_file, probe_seconds=0).expert_bytes // 2
-    with edgemoe.load(text_file, n_ctx=256, n_threads=1, expert_cache=cache) as model:
+    with edgemoe.load(text_file, n_ctx=256, n_threads=1, expert_cache=cache, prefetch="off") as model:
         with model.recording(path):
             hits = 0
             for prompt in ("import os, sys", "def f(x):"):

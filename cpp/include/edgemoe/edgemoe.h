@@ -67,6 +67,13 @@ typedef enum edgemoe_streaming {
     EDGEMOE_STREAMING_OFF = 1 /* llama.cpp loads everything into memory in its own way; the reference for comparisons */
 } edgemoe_streaming;
 
+/* Reading experts that are forecast before they are asked for, and protecting them from eviction (docs/prefetch.md). */
+typedef enum edgemoe_prefetch {
+    EDGEMOE_PREFETCH_AUTO = 0,  /* as long as it pays */
+    EDGEMOE_PREFETCH_OFF = 1,   /* never */
+    EDGEMOE_PREFETCH_ALWAYS = 2 /* whether it pays or not: for measurements */
+} edgemoe_prefetch;
+
 typedef enum edgemoe_toggle { EDGEMOE_AUTO = -1, EDGEMOE_OFF = 0, EDGEMOE_ON = 1 } edgemoe_toggle;
 
 /* `fraction` runs from 0 to 1. Return false to stop loading (EDGEMOE_CANCELLED). Called from the loading thread. */
@@ -99,6 +106,9 @@ typedef struct edgemoe_load_params {
                    (RLIMIT_MEMLOCK) is too low */
     edgemoe_toggle row_tables; /* tables that single rows are taken from (token embeddings) stay on flash; AUTO: unless
                                   they fit in memory together with all experts */
+    edgemoe_prefetch prefetch;
+    edgemoe_toggle prewarm; /* while nothing else is read, fill free room with the experts that the last runs used most,
+                               which are remembered in the user's cache folder; AUTO: unless prefetch is off */
 } edgemoe_load_params;
 
 EDGEMOE_API void edgemoe_load_params_init(edgemoe_load_params * params);
@@ -299,7 +309,34 @@ typedef struct edgemoe_stats {
     uint64_t resident_experts;   /* in the cache now */
     uint64_t resident_expert_bytes;
     uint64_t row_read_bytes; /* read from row tables on flash since the model was loaded */
+    /* Reading ahead, prompt included. Of what was read, each byte is useful or wasted once its layer has come. */
+    uint64_t forecasts;                   /* experts named as likely, once per layer that names them */
+    uint64_t read_ahead_bytes;            /* read before they were asked for */
+    uint64_t read_ahead_useful_bytes;     /* of these, of experts that the layer chose */
+    uint64_t read_ahead_wasted_bytes;     /* of these, of experts that it did not choose, or that left before */
+    uint64_t read_ahead_cancelled_bytes;  /* asked for, and taken back before they were read */
+    uint64_t prewarmed_bytes;             /* since the model was loaded */
+    uint64_t tokens_with_read_ahead;      /* tokens during which reading ahead was allowed, */
+    uint64_t tokens_without_read_ahead;   /* and during which it was not, to compare */
+    double stall_seconds_with_read_ahead; /* during the former, and the latter */
+    double stall_seconds_without_read_ahead;
 } edgemoe_stats;
+
+/* How many of the experts that a layer chose for single tokens were among as many that a forecast `distance` layers
+   ahead named as its likeliest; since the model was loaded. */
+typedef struct edgemoe_layer_recall {
+    int32_t layer;
+    int32_t distance;
+    uint64_t n_chosen;
+    uint64_t n_named;
+} edgemoe_layer_recall;
+typedef struct edgemoe_recall {
+    edgemoe_layer_recall * data; /* by layer, then distance; those that there were forecasts for */
+    size_t size;
+} edgemoe_recall;
+EDGEMOE_API void edgemoe_recall_free(edgemoe_recall * recall);
+EDGEMOE_API edgemoe_code edgemoe_forecast_recall(const edgemoe_model * model, edgemoe_recall * recall,
+                                                 edgemoe_error * error);
 
 EDGEMOE_API void edgemoe_stats_init(edgemoe_stats * stats);
 EDGEMOE_API edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stats, edgemoe_error * error);

@@ -224,6 +224,15 @@ public:
         return stats;
     }
 
+    // By layer and distance; empty where nothing was forecast.
+    std::vector<edgemoe_layer_recall> forecast_recall() const {
+        edgemoe_recall recall{};
+        edgemoe_error error;
+        check(edgemoe_forecast_recall(get(), &recall, &error), error);
+        const std::unique_ptr<edgemoe_recall, decltype(&edgemoe_recall_free)> owner(&recall, edgemoe_recall_free);
+        return {recall.data, recall.data + recall.size};
+    }
+
     std::vector<std::int32_t> tokenize(std::string_view text, bool add_special = true, bool parse_special = false) {
         edgemoe_tokens tokens{};
         edgemoe_error error;

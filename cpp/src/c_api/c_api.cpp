@@ -16,6 +16,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 struct edgemoe_model {
     std::unique_ptr<edgemoe::Model> model;
@@ -59,6 +60,7 @@ void edgemoe_load_params_init(edgemoe_load_params * params) {
     params->direct_io = EDGEMOE_AUTO;
     params->flash_attention = EDGEMOE_AUTO;
     params->row_tables = EDGEMOE_AUTO;
+    params->prewarm = EDGEMOE_AUTO;
 }
 
 edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params, edgemoe_model ** model,
@@ -90,7 +92,9 @@ edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params,
 void edgemoe_free(edgemoe_model * model) {
     if (model != nullptr) {
         model->session->cancel();
-        { std::lock_guard<std::mutex> turn(model->turn); }
+        {
+            std::lock_guard<std::mutex> turn(model->turn);
+        }
         delete model;
     }
 }
@@ -295,12 +299,43 @@ edgemoe_code edgemoe_stats_get(const edgemoe_model * model, edgemoe_stats * stat
         record.prompt_read_bytes = measured.prompt.read_bytes;
         record.stall_seconds = measured.stall_seconds();
         record.row_read_bytes = model->model->row_tables() != nullptr ? model->model->row_tables()->read_bytes() : 0;
+        edgemoe::PrefetchStats ahead = measured.prompt.prefetch;
+        edgemoe::add(measured.generation.prefetch, &ahead);
+        record.forecasts = ahead.forecasts;
+        record.read_ahead_bytes = ahead.read_ahead_bytes;
+        record.read_ahead_useful_bytes = ahead.useful_bytes;
+        record.read_ahead_wasted_bytes = ahead.wasted_bytes;
+        record.read_ahead_cancelled_bytes = ahead.cancelled_bytes;
+        record.tokens_with_read_ahead = ahead.passes_ahead;
+        record.tokens_without_read_ahead = ahead.passes_without;
+        record.stall_seconds_with_read_ahead = ahead.stall_ahead_seconds;
+        record.stall_seconds_without_read_ahead = ahead.stall_without_seconds;
         record.peak_memory_bytes = edgemoe::process_peak_bytes();
         if (const edgemoe::ExpertStore * store = model->model->store()) {
             record.resident_experts = store->resident_experts();
             record.resident_expert_bytes = store->resident_bytes();
+            record.prewarmed_bytes = store->stats().prefetch.prewarmed_bytes;
         }
         return give_record(record, stats);
+    });
+}
+
+void edgemoe_recall_free(edgemoe_recall * recall) {
+    if (recall != nullptr) {
+        std::free(recall->data);
+        *recall = {};
+    }
+}
+
+edgemoe_code edgemoe_forecast_recall(const edgemoe_model * model, edgemoe_recall * recall, edgemoe_error * error) {
+    return guard(error, {{model, "model"}, {recall, "recall"}}, [&] {
+        std::vector<edgemoe_layer_recall> rows;
+        if (const edgemoe::ExpertStore * store = model->model->store()) {
+            for (const edgemoe::LayerRecall & row : store->recall()) {
+                rows.push_back({row.layer, row.distance, row.n_chosen, row.n_named});
+            }
+        }
+        return give_array(rows.data(), rows.size(), &recall->data, &recall->size);
     });
 }
 

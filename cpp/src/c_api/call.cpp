@@ -92,6 +92,18 @@ Status load_options(const edgemoe_load_params * given, LoadOptions * options) {
     options->row_tables = static_cast<Toggle>(params.row_tables);
     options->direct_io = static_cast<Toggle>(params.direct_io);
     options->flash_attention = static_cast<Toggle>(params.flash_attention);
+    switch (params.prefetch) {
+        case EDGEMOE_PREFETCH_AUTO:
+            options->prefetch = Prefetch::kAuto;
+            break;
+        case EDGEMOE_PREFETCH_OFF:
+            options->prefetch = Prefetch::kOff;
+            break;
+        case EDGEMOE_PREFETCH_ALWAYS:
+            options->prefetch = Prefetch::kAlways;
+            break;
+    }
+    options->prewarm = static_cast<Toggle>(params.prewarm);
     options->io = params.io != nullptr ? params.io : options->io;
     options->eviction = params.eviction != nullptr ? params.eviction : options->eviction;
     if (params.progress != nullptr) {
@@ -107,6 +119,13 @@ Status load_options(const edgemoe_load_params * given, LoadOptions * options) {
     }
     status = parse_cache_type(params.cache_type_k, &options->cache_type_k);
     return status.is_ok() ? parse_cache_type(params.cache_type_v, &options->cache_type_v) : status;
+}
+
+Status job_load_options(const edgemoe_load_params * given, LoadOptions * options) {
+    const Status status = load_options(given, options);
+    options->prefetch = Prefetch::kOff;
+    options->prewarm = Toggle::kOff;
+    return status;
 }
 
 JobProgress job_progress(edgemoe_job_callback callback, void * user_data) {

@@ -95,6 +95,9 @@ inline Status give_text(const std::string & text, edgemoe_text * out) {
 // The load options that `given` (NULL: the defaults) means; kInvalidArgument for values that are out of range.
 Status load_options(const edgemoe_load_params * given, LoadOptions * options);
 
+// The same for a job: what it reads is not what a user will, so nothing is forecast or remembered.
+Status job_load_options(const edgemoe_load_params * given, LoadOptions * options);
+
 // Empty for NULL.
 JobProgress job_progress(edgemoe_job_callback callback, void * user_data);
 

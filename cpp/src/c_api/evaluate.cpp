@@ -7,8 +7,8 @@ using edgemoe::Result;
 using edgemoe::Status;
 using edgemoe::capi::give_record;
 using edgemoe::capi::guard;
+using edgemoe::capi::job_load_options;
 using edgemoe::capi::job_progress;
-using edgemoe::capi::load_options;
 using edgemoe::capi::take_params;
 
 extern "C" {
@@ -34,7 +34,7 @@ edgemoe_code edgemoe_evaluate(const char * path, const char * text, size_t text_
         Status status = take_params(given, edgemoe_evaluate_params_init, &params);
         edgemoe::EvaluateOptions options;
         if (status.is_ok()) {
-            status = load_options(params.load, &options.load);
+            status = job_load_options(params.load, &options.load);
         }
         if (!status.is_ok()) {
             return status;

@@ -9,8 +9,8 @@ using edgemoe::Status;
 using edgemoe::StatusCode;
 using edgemoe::capi::give_text;
 using edgemoe::capi::guard;
+using edgemoe::capi::job_load_options;
 using edgemoe::capi::job_progress;
-using edgemoe::capi::load_options;
 using edgemoe::capi::take_params;
 
 extern "C" {
@@ -33,7 +33,7 @@ edgemoe_code edgemoe_pack(const char * path, const char * profile, const char * 
         Status status = take_params(given, edgemoe_pack_params_init, &params);
         edgemoe::PackOptions options;
         if (status.is_ok()) {
-            status = load_options(params.load, &options.load);
+            status = job_load_options(params.load, &options.load);
         }
         if (!status.is_ok()) {
             return status;

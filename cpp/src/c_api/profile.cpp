@@ -16,8 +16,8 @@ using edgemoe::Status;
 using edgemoe::StatusCode;
 using edgemoe::capi::give_record;
 using edgemoe::capi::guard;
+using edgemoe::capi::job_load_options;
 using edgemoe::capi::job_progress;
-using edgemoe::capi::load_options;
 using edgemoe::capi::take_params;
 
 extern "C" {
@@ -40,7 +40,7 @@ edgemoe_code edgemoe_profile_run(const char * path, const char * text, size_t te
         Status status = take_params(given, edgemoe_profile_params_init, &params);
         edgemoe::ProfileOptions options;
         if (status.is_ok()) {
-            status = load_options(params.load, &options.load);
+            status = job_load_options(params.load, &options.load);
         }
         if (!status.is_ok()) {
             return status;

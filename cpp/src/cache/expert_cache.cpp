@@ -11,16 +11,19 @@
 
 namespace edgemoe {
 
-class ExpertCache::Unpinned final : public EvictionPolicy::Filter {
+// Those that are not pinned, and perhaps not protected.
+class ExpertCache::Evictable final : public EvictionPolicy::Filter {
 public:
-    explicit Unpinned(const ExpertCache & cache) : cache_(cache) {}
+    Evictable(const ExpertCache & cache, bool spares_protected) : cache_(cache), spares_protected_(spares_protected) {}
     bool is_evictable(ExpertId id) const override {
         assert(cache_.contains(id) && "the policy offers an expert that has no slot");
-        return cache_.slot(id).pins == 0;
+        const Slot & slot = cache_.slot(id);
+        return slot.pins == 0 && !(spares_protected_ && slot.is_protected);
     }
 
 private:
     const ExpertCache & cache_;
+    const bool spares_protected_;
 };
 
 uint64_t ExpertCache::Slot::all_bytes() const {
@@ -121,12 +124,50 @@ bool ExpertCache::insert_streamed(ExpertId id, const MatrixBytes & matrices, Pol
     return true;
 }
 
+bool ExpertCache::insert_forecast(ExpertId id, const MatrixBytes & matrices, float probability, PolicyTime now,
+                                  std::vector<ExpertId> * evicted) {
+    Slot & taken = slot(id);
+    assert(!taken.is_taken);
+    if (!can_ever_fit(matrices)) {
+        return false;
+    }
+    taken.bytes = matrices;
+    while (!place(&taken)) {
+        ExpertId victim;
+        if (!policy_->victim(now, Evictable(*this, true), &victim) || policy_->prefers(victim, id, probability, now)) {
+            return false;
+        }
+        evict(victim, evicted);
+    }
+    settle(id, false, now);
+    return true;
+}
+
+bool ExpertCache::insert_free(ExpertId id, const MatrixBytes & matrices, PolicyTime now) {
+    Slot & taken = slot(id);
+    assert(!taken.is_taken);
+    taken.bytes = matrices;
+    if (!can_ever_fit(matrices) || !place(&taken)) {
+        return false;
+    }
+    settle(id, false, now);
+    return true;
+}
+
+void ExpertCache::protect(ExpertId id, bool is_protected) {
+    Slot & changed = slot(id);
+    if (changed.is_protected != is_protected) {
+        changed.is_protected = is_protected;
+        n_protected_ += is_protected ? 1 : size_t{0} - 1;
+    }
+}
+
 // This use says little in a pass that uses nearly everything, so what counts is the one before.
 bool ExpertCache::earns_a_place(ExpertId id, PolicyTime now) {
     const Slot & wanted = slot(id);
     const int64_t use_before = wanted.last_use == now.step ? wanted.use_before : wanted.last_use;
     ExpertId victim;
-    return use_before != kNever && policy_->victim(now, Unpinned(*this), &victim) && slot(victim).last_use < use_before;
+    return use_before != kNever && find_victim(now, &victim) && slot(victim).last_use < use_before;
 }
 
 void ExpertCache::settle(ExpertId id, bool is_streamed, PolicyTime now) {
@@ -158,12 +199,21 @@ bool ExpertCache::evict_streamed(std::vector<ExpertId> * evicted) {
 
 bool ExpertCache::evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicted) {
     ExpertId victim;
-    if (!policy_->victim(now, Unpinned(*this), &victim)) {
+    if (!find_victim(now, &victim)) {
         return false;
     }
+    evict(victim, evicted);
+    return true;
+}
+
+bool ExpertCache::find_victim(PolicyTime now, ExpertId * victim) {
+    return (n_protected_ > 0 && policy_->victim(now, Evictable(*this, true), victim)) ||
+           policy_->victim(now, Evictable(*this, false), victim);
+}
+
+void ExpertCache::evict(ExpertId victim, std::vector<ExpertId> * evicted) {
     evicted->push_back(victim);
     remove(victim);
-    return true;
 }
 
 void ExpertCache::keep(ExpertId id) {

@@ -57,6 +57,9 @@ public:
     // The router chose `id`; tells the policy. Independent of residency.
     void record_use(ExpertId id, PolicyTime now, ExpertUse use = {});
 
+    // Predicted scores of the `n` experts of `layer`, for the policy.
+    void score_next_use(int32_t layer, const float * scores, size_t n) { policy_->on_scores(layer, scores, n); }
+
     // Gives `id` a slot, evicting unpinned experts: those that pass through, the latest first, then as the policy says.
     // They are appended to *evicted. Returns false, with what was evicted up to then in *evicted, when the pinned slots
     // leave no room. The new slot is not pinned. REQUIRES: !contains(id), some matrix.
@@ -71,6 +74,16 @@ public:
     [[nodiscard]] bool insert_streamed(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
                                        const StreamLimits & limits, std::vector<ExpertId> * evicted);
 
+    // The same for an expert that is forecast to be used with `probability`: only in room that is free, or of unpinned
+    // experts that are not protected and that the policy would give up for it.
+    [[nodiscard]] bool insert_forecast(ExpertId id, const MatrixBytes & matrices, float probability, PolicyTime now,
+                                       std::vector<ExpertId> * evicted);
+    // The same, in free room alone.
+    [[nodiscard]] bool insert_free(ExpertId id, const MatrixBytes & matrices, PolicyTime now);
+
+    // A protected expert is a victim of insert() only when all others are pinned. Its slot may come and go meanwhile.
+    void protect(ExpertId id, bool is_protected);
+
     // An expert that passed through settles. REQUIRES: contains(id).
     void keep(ExpertId id);
 
@@ -80,6 +93,7 @@ public:
     // Pins are counted. REQUIRES: contains(id); for unpin, a pin.
     void pin(ExpertId id);
     void unpin(ExpertId id);
+    bool is_pinned(ExpertId id) const { return slot(id).pins > 0; }
 
     uint64_t budget_bytes() const { return budget_bytes_; }
     uint64_t used_bytes() const { return used_bytes_; }          // bytes of slots
@@ -100,10 +114,11 @@ private:
         int32_t pins = 0;
         bool is_taken = false;
         bool is_streamed = false;
+        bool is_protected = false;  // also while it is not taken
 
         uint64_t all_bytes() const;
     };
-    class Unpinned;
+    class Evictable;
     static constexpr int64_t kNever = INT64_MIN;
 
     Slot & slot(ExpertId id) { return slots_[index(id)]; }
@@ -113,8 +128,10 @@ private:
     bool place(Slot * slot);
     bool place_matrices(Slot * slot);
     void settle(ExpertId id, bool is_streamed, PolicyTime now);
+    bool find_victim(PolicyTime now, ExpertId * victim);
     bool evict_streamed(std::vector<ExpertId> * evicted);
     bool evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicted);
+    void evict(ExpertId victim, std::vector<ExpertId> * evicted);
     bool earns_a_place(ExpertId id, PolicyTime now);
     std::string check_slots() const;
     std::string check_tiling() const;
@@ -126,6 +143,7 @@ private:
     uint64_t used_bytes_ = 0;
     uint64_t streamed_bytes_ = 0;
     size_t size_ = 0;
+    size_t n_protected_ = 0;
     std::unique_ptr<EvictionPolicy> policy_;
     std::vector<Slot> slots_;            // by layer * n_experts + expert
     std::vector<uint64_t> layer_bytes_;  // of slots, by layer

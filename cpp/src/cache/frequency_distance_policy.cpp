@@ -32,14 +32,7 @@ public:
         frequencies_.set_value(id, frequencies_.value(id) + 1.0F);
     }
 
-    // A speculative read counts like a use: without that its expert would be the first to leave.
-    void on_insert(ExpertId id, PolicyTime) override {
-        if (frequencies_.value(id) < 1.0F) {
-            frequencies_.set_value(id, 1.0F);
-        }
-        frequencies_.insert(id);
-    }
-
+    void on_insert(ExpertId id, PolicyTime) override { frequencies_.insert(id); }
     void on_remove(ExpertId id) override { frequencies_.remove(id); }
 
     bool victim(PolicyTime now, const Filter & filter, ExpertId * id) override {

@@ -31,7 +31,6 @@ public:
         : values_(shape),
           fast_(static_cast<size_t>(shape.n_layers) * static_cast<size_t>(shape.n_experts), 0.0F),
           slow_(fast_.size(), 0.0F),
-          last_use_(fast_.size(), kNeverUsed),
           last_step_(static_cast<size_t>(shape.n_layers), 0),
           layer_weights_(static_cast<size_t>(shape.n_layers), 1.0F) {}
 
@@ -44,7 +43,6 @@ public:
             last_step = now.step;
         }
         const size_t i = index(id);
-        last_use_[i] = now.step;
         if (use.n_step_tokens == 1) {
             set(id, fast_[i] + 1.0F, slow_[i] + 1.0F);
         } else {
@@ -53,15 +51,8 @@ public:
         }
     }
 
-    // What the step did not use was read speculatively. That counts like a use: without it the expert would be the
-    // first to leave.
-    void on_insert(ExpertId id, PolicyTime now) override {
-        const size_t i = index(id);
-        if (last_use_[i] != now.step) {
-            set(id, std::max(fast_[i], 1.0F), std::max(slow_[i], 1.0F));
-        }
-        values_.insert(id);
-    }
+    // What was read speculatively is worth what its uses were: the cache protects it while it is forecast.
+    void on_insert(ExpertId id, PolicyTime) override { values_.insert(id); }
 
     void on_remove(ExpertId id) override { values_.remove(id); }
 
@@ -70,11 +61,16 @@ public:
         return values_.least(layer_weights_, filter, id);
     }
 
+    // A use now is worth 1 of each frequency.
+    bool prefers(ExpertId kept, ExpertId, float probability, PolicyTime now) override {
+        weigh_by_layer_distance(now, kDistanceStrength, &layer_weights_);
+        return values_.value(kept) * layer_weights_[static_cast<size_t>(kept.layer)] >
+               probability * (kFastWeight + 1.0F);
+    }
+
     const char * name() const override { return "two-timescale"; }
 
 private:
-    static constexpr int64_t kNeverUsed = -1;
-
     // The worth of a use by some of many tokens: the sum of what each has faded to at the step's end, at most 1.
     static float shared_use(ExpertUse use, float decay, std::vector<float> * powers) {
         while (powers->size() < static_cast<size_t>(use.n_step_tokens)) {
@@ -113,9 +109,8 @@ private:
     }
 
     RetentionTable values_;
-    std::vector<float> fast_;        // by layer * n_experts + expert
-    std::vector<float> slow_;        // the same
-    std::vector<int64_t> last_use_;  // the same: the latest step that used it
+    std::vector<float> fast_;  // by layer * n_experts + expert
+    std::vector<float> slow_;  // the same
     std::vector<int64_t> last_step_;
     std::vector<float> layer_weights_;
     std::vector<float> fast_powers_;

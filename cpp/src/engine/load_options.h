@@ -1,6 +1,8 @@
 // How a model is to be loaded. The C API's edgemoe_load_params in C++ values; the defaults are here and nowhere else.
 #pragma once
 
+#include "store/prefetch_settings.h"
+
 #include "ggml.h"
 
 #include <cstdint>
@@ -28,6 +30,8 @@ struct LoadOptions {
     bool lock_memory = false;           // hot weights and the expert cache stay out of swap
     Toggle row_tables = Toggle::kAuto;  // tables of rows stay on flash; kAuto: unless everything fits in memory
     Toggle direct_io = Toggle::kAuto;
+    Prefetch prefetch = Prefetch::kAuto;
+    Toggle prewarm = Toggle::kAuto;  // kAuto: unless prefetch is off
     Toggle flash_attention = Toggle::kAuto;
     ggml_type cache_type_k = GGML_TYPE_F16;
     ggml_type cache_type_v = GGML_TYPE_F16;

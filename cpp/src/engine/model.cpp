@@ -136,6 +136,7 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDec
     options.n_staging = kStagingBuffers;
     options.lock_memory = options_.lock_memory;
     options.in_place = reader.in_place;
+    options.prefetch = options_.prefetch;
     const RowConverter * converter = layout_.get();
     if (decorate) {
         decorated_ = decorate(experts, *layout_);
@@ -148,6 +149,9 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDec
     store_ = std::move(store).value();
     loaded_store_ = std::make_unique<LoadedStore>(*store_);
     type_.set_streams(store_.get(), layout_.get(), threads_.get());
+    if (options_.prewarm == Toggle::kOn || (options_.prewarm == Toggle::kAuto && options_.prefetch != Prefetch::kOff)) {
+        prewarming_ = Prewarming::start(*source_, *store_);
+    }
     return Status::ok();
 }
 

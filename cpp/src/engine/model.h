@@ -10,6 +10,7 @@
 #include "engine/load_options.h"
 #include "engine/loaded_stores.h"
 #include "engine/memory_plan.h"
+#include "engine/prewarming.h"
 #include "engine/routing_recorder.h"
 #include "engine/row_tables.h"
 #include "storage/reader_factory.h"
@@ -96,6 +97,7 @@ private:
     std::unique_ptr<RowConverter> decorated_;
     std::unique_ptr<ExpertStore> store_;
     std::unique_ptr<LoadedStore> loaded_store_;
+    std::unique_ptr<Prewarming> prewarming_;
     std::vector<size_t> row_table_tensors_;  // that may stay on flash
     std::unique_ptr<RowTables> row_tables_;
     mutable ExpertBufferType type_;

@@ -46,6 +46,7 @@ StreamStats difference(const StreamStats & a, const StreamStats & b) {
     result.read_bytes = a.read_bytes - b.read_bytes;
     result.evictions = a.evictions - b.evictions;
     result.stall_seconds = a.stall_seconds - b.stall_seconds;
+    result.prefetch = difference(a.prefetch, b.prefetch);
     return result;
 }
 
@@ -205,6 +206,7 @@ Status Session::decode(const int32_t * tokens, const int32_t * sequences, size_t
     sum.read_bytes += spent.read_bytes;
     sum.evictions += spent.evictions;
     sum.stall_seconds += spent.stall_seconds;
+    add(spent.prefetch, &sum.prefetch);
     (one ? stats_.generation_seconds : stats_.prompt_seconds) += seconds;
     (one ? stats_.generated_tokens : stats_.prompt_tokens) += n_tokens;
     stats_.generation_steps += one ? 1 : 0;

@@ -10,6 +10,10 @@ bool ExpertStore::start_pass(int32_t layer, ProjectionMask mask) {
     if (is_new) {
         time_.step++;
         pass_mask_ = 0;
+        if (scheduler_.is_on()) {
+            scheduler_.begin_pass(pass_stall_seconds_);
+        }
+        pass_stall_seconds_ = 0;
     }
     if (layer != time_.layer) {
         time_.layer = layer;
@@ -28,7 +32,8 @@ std::optional<StreamLimits> ExpertStore::stream_limits(const Lease & lease) cons
 
 void ExpertStore::count_uses(const Lease & lease, const std::vector<ExpertUse> & uses) {
     for (size_t i = 0; i < lease.size(); i++) {
-        const ExpertEntry & entry = experts_[lease.entries_[i]];
+        ExpertEntry & entry = experts_[lease.entries_[i]];
+        entry.n_uses++;
         cache_.record_use(entry.id, time_, uses.empty() ? ExpertUse() : uses[i]);
         stats_.requests++;
         bool is_there = entry.is_resident;
@@ -36,6 +41,9 @@ void ExpertStore::count_uses(const Lease & lease, const std::vector<ExpertUse> &
             is_there = !has_projection(lease.mask_, p) || entry.state(p) != PartState::kAbsent;
         }
         stats_.hits += is_there ? 1 : 0;
+    }
+    if (scheduler_.is_on()) {
+        scheduler_.layer_came(lease.layer_, lease.entries_);
     }
 }
 
@@ -51,6 +59,7 @@ void ExpertStore::pin_residents(Lease & lease) {
         }
         cache_.pin(entry.id);
         lease.admit(i);
+        promote(lease, lease.entries_[i]);
         queue_absent(lease, lease.entries_[i], lease.mask_);
     }
 }
@@ -68,6 +77,7 @@ void ExpertStore::admit(Lease & lease) {
         }
         cache_.pin(experts_[e].id);
         lease.admit(i);
+        promote(lease, e);
         admitted_.push_back(e);
         queue_absent(lease, e, lease.mask_);
     }
@@ -84,24 +94,37 @@ bool ExpertStore::insert(const Lease & lease, ExpertEntry & entry) {
     const bool is_inserted =
         lease.stream_ ? cache_.insert_streamed(entry.id, entry.matrix_bytes, lease.time_, *lease.stream_, &evicted_)
                       : cache_.insert(entry.id, entry.matrix_bytes, lease.time_, &evicted_);
-    for (const ExpertId id : evicted_) {
-        forget(experts_[experts_.find(id)]);
-    }
+    forget_evicted();
     if (is_inserted) {
-        entry.is_resident = true;
-        for (size_t p = 0; p < kProjectionCount; p++) {
-            if (entry.matrix_bytes[p] == 0) {
-                continue;
-            }
-            if (mapped_ != nullptr) {
-                entry.matrices[p] = mapped_->address((*entry.parts)[p]);
-                mapped_->retain((*entry.parts)[p]);
-            } else {
-                entry.matrices[p] = arena_.data() + cache_.offset(entry.id, static_cast<Projection>(p));
-            }
-        }
+        take_slot(entry);
     }
     return is_inserted;
+}
+
+// The cache has a slot for it.
+void ExpertStore::take_slot(ExpertEntry & entry) {
+    entry.is_resident = true;
+    for (size_t p = 0; p < kProjectionCount; p++) {
+        if (entry.matrix_bytes[p] == 0) {
+            continue;
+        }
+        if (mapped_ != nullptr) {
+            entry.matrices[p] = mapped_->address((*entry.parts)[p]);
+            mapped_->retain((*entry.parts)[p]);
+        } else {
+            entry.matrices[p] = arena_.data() + cache_.offset(entry.id, static_cast<Projection>(p));
+        }
+    }
+}
+
+void ExpertStore::forget_evicted() {
+    for (const ExpertId id : evicted_) {
+        const int32_t entry = experts_.find(id);
+        forget(experts_[entry]);
+        if (scheduler_.is_on()) {
+            scheduler_.evicted(entry);
+        }
+    }
 }
 
 void ExpertStore::forget(ExpertEntry & entry) {
@@ -117,6 +140,12 @@ void ExpertStore::forget(ExpertEntry & entry) {
 
 // Queues the reads of those matrices of `mask` that are neither there nor on their way.
 void ExpertStore::queue_absent(const Lease & lease, int32_t e, ProjectionMask mask) {
+    queue_reads(lease.number_, ReadPurpose::kDemand, e, mask);
+}
+
+// The same, for a lease or ahead of any. Returns the bytes that are queued.
+uint64_t ExpertStore::queue_reads(uint64_t lease, ReadPurpose purpose, int32_t e, ProjectionMask mask) {
+    uint64_t bytes = 0;
     ExpertEntry & entry = experts_[e];
     for (size_t p = 0; p < kProjectionCount; p++) {
         const ExpertPart & part = (*entry.parts)[p];
@@ -126,9 +155,16 @@ void ExpertStore::queue_absent(const Lease & lease, int32_t e, ProjectionMask ma
         cache_.pin(entry.id);
         entry.states[p].store(PartState::kReading, std::memory_order_relaxed);
         entry.checks[p].begin();
-        entry.chunks_left[p] = reads_.add(lease.number_, e, static_cast<Projection>(p), part,
-                                          *index_.files()[part.file], mapped_ != nullptr ? entry.matrices[p] : nullptr);
+        Chunk chunk;
+        chunk.lease = lease;
+        chunk.purpose = purpose;
+        chunk.entry = e;
+        chunk.projection = static_cast<Projection>(p);
+        entry.chunks_left[p] =
+            reads_.add(chunk, part, *index_.files()[part.file], mapped_ != nullptr ? entry.matrices[p] : nullptr);
+        bytes += part.bytes;
     }
+    return bytes;
 }
 
 // Their parts are absent once what is in flight of them has ended.

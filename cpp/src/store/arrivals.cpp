@@ -22,6 +22,13 @@ bool ExpertStore::take_arrival(Lease & lease, bool may_block) {
         if (!may_block || lease.failed()) {
             return false;
         }
+        if (has_unseen_room_ && lease.waits()) {
+            has_unseen_room_ = false;
+            admit(lease);
+            announce_change();
+            submit_and_unlock(lock);
+            return true;
+        }
         if (is_reader_busy() && !waits_in_reader_) {
             waits_in_reader_ = true;
             ask_reader(&AsyncReader::wait, lock);  // returns at once, with nothing, in the moment before a submit
@@ -39,17 +46,31 @@ bool ExpertStore::take_arrival(Lease & lease, bool may_block) {
             return false;
         }
     }
-    const ReadCompletion completion = arrived_.pop();
-    const Chunk chunk = reads_.chunk(completion.id);
-    n_converting_++;
-    lock.unlock();
-    const Status status = convert(chunk, completion);
-    lock.lock();
-    n_converting_--;
-    finish(lease, completion.id, chunk, status);
-    announce_change();
+    const ReadCompletion completion =
+        arrived_.pop_preferred([this](const ReadCompletion & one) { return !reads_.chunk(one.id).is_ahead(); });
+    convert_unlocked(&lease, completion, lock);
+    read_ahead();
     submit_and_unlock(lock);
     return true;
+}
+
+// Makes of an arrival what is to be made of it, without the lock. `lease`: who asks, nullptr: whoever lives then.
+void ExpertStore::convert_unlocked(Lease * lease, const ReadCompletion & completion,
+                                   std::unique_lock<std::mutex> & lock) {
+    const Chunk chunk = reads_.chunk(completion.id);
+    if (is_stale(chunk)) {
+        finish_unread(completion);
+        give_back_if_empty(chunk.entry);
+        has_unseen_room_ = true;  // whoever waits for room looks again
+    } else {
+        n_converting_++;
+        lock.unlock();
+        const Status status = convert(chunk, completion);
+        lock.lock();
+        n_converting_--;
+        finish(lease != nullptr ? lease : lease_, completion.id, status);
+    }
+    announce_change();
 }
 
 // Calls the reader without the lock, and puts what it gives into arrived_.
@@ -93,30 +114,45 @@ Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completi
     return status;
 }
 
-void ExpertStore::finish(Lease & lease, uint64_t read_id, const Chunk & chunk, const Status & status) {
+// `lease`: the one that lives, or nullptr.
+void ExpertStore::finish(Lease * lease, uint64_t read_id, const Status & status) {
+    const Chunk chunk = reads_.chunk(read_id);  // a lease may have asked for it meanwhile
     reads_.finish(read_id);
-    if (status.is_ok()) {
-        stats_.read_bytes += chunk.bytes;
-    } else {
+    account(chunk, status);
+    if (!status.is_ok()) {
         ExpertEntry & entry = experts_[chunk.entry];
         entry.damaged = static_cast<ProjectionMask>(entry.damaged | projection_bit(chunk.projection));
-        fail(lease, chunk, status);
+        if (lease != nullptr && status.code() != StatusCode::kCancelled) {
+            fail(*lease, chunk, status);
+        }
     }
-    const bool is_held = lease.holds(chunk.entry);
-    if (!finish_chunk(chunk) && is_held && !lease.failed()) {
-        // What failed was read for an earlier lease.
-        const auto wanted = static_cast<ProjectionMask>(lease.mask_ & projection_bit(chunk.projection));
-        queue_absent(lease, chunk.entry, wanted);
+    const bool is_whole = finish_chunk(chunk);
+    const bool is_held = lease != nullptr && lease->holds(chunk.entry);
+    const bool is_living = lease != nullptr && !lease->failed();
+    if (!is_whole && is_held && is_living) {
+        // What failed was read for an earlier lease, or ahead.
+        const auto wanted = static_cast<ProjectionMask>(lease->mask_ & projection_bit(chunk.projection));
+        queue_absent(*lease, chunk.entry, wanted);
+    } else if (!is_whole && !is_held) {
+        give_back_if_empty(chunk.entry);
     }
-    if (!is_held && lease.waits() && !lease.failed()) {
-        admit(lease);  // this slot may have been the last that was in the way
+    if (!is_held && is_living && lease->waits()) {
+        admit(*lease);  // this slot may have been the last that was in the way
     }
 }
 
 // What was read is not wanted.
-void ExpertStore::finish_unread(uint64_t read_id) {
-    const Chunk chunk = reads_.chunk(read_id);
-    reads_.finish(read_id);
+void ExpertStore::finish_unread(const ReadCompletion & completion) {
+    const Chunk chunk = reads_.chunk(completion.id);
+    reads_.finish(completion.id);
+    if (chunk.purpose == ReadPurpose::kForecast) {
+        if (completion.status.is_ok()) {
+            stats_.read_bytes += chunk.bytes;
+            scheduler_.arrived_too_late(chunk.bytes);
+        } else {
+            scheduler_.cancelled(chunk.bytes);
+        }
+    }
     ExpertEntry & entry = experts_[chunk.entry];
     entry.damaged = static_cast<ProjectionMask>(entry.damaged | projection_bit(chunk.projection));
     finish_chunk(chunk);

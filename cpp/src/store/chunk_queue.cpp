@@ -1,4 +1,5 @@
-// Invariant: a buffer is free, or its chunk is in flight; n_in_flight_ counts the latter.
+// Invariant: a buffer is free, or its chunk is in flight (is_busy); n_in_flight_ counts the latter. All chunks of
+// ahead_ are ahead, none of queue_ is.
 #include "store/chunk_queue.h"
 
 #include "base/checked.h"
@@ -6,6 +7,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <cstddef>
 #include <utility>
 
 namespace edgemoe {
@@ -53,23 +55,16 @@ Result<ChunkQueue> ChunkQueue::create(size_t n_buffers, uint64_t buffer_bytes) {
     }
     ChunkQueue queue(std::move(staging).value());
     queue.in_flight_.resize(n_buffers);
+    for (size_t buffer = 0; buffer < n_buffers; buffer++) {
+        queue.in_flight_[buffer].id = buffer;
+    }
     return queue;
 }
 
-int32_t ChunkQueue::add(uint64_t lease, int32_t entry, Projection projection, const ExpertPart & part,
-                        const File & file, std::byte * mapped) {
-    assert(part.present);
-    if (first_ > 0 && queue_.size() == queue_.capacity()) {
-        queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
-        first_ = 0;
-    }
+int32_t ChunkQueue::add(Chunk chunk, const ExpertPart & part, const File & file, std::byte * mapped) {
     const int64_t step = chunk_rows(part);
     int32_t n_chunks = 0;
     for (int64_t row = 0; row < part.rows; row += step) {
-        Chunk chunk;
-        chunk.lease = lease;
-        chunk.entry = entry;
-        chunk.projection = projection;
         chunk.first_row = row;
         chunk.n_rows = std::min(step, part.rows - row);
         chunk.bytes = static_cast<uint64_t>(chunk.n_rows) * row_bytes(part);
@@ -79,41 +74,58 @@ int32_t ChunkQueue::add(uint64_t lease, int32_t entry, Projection projection, co
         chunk.aligned_offset = align_down(offset, kDirectAlignment);
         chunk.skip_bytes = static_cast<size_t>(offset - chunk.aligned_offset);
         chunk.in_place = mapped != nullptr ? mapped + skipped - chunk.skip_bytes : nullptr;
-        queue_.push_back(chunk);
+        (chunk.is_ahead() ? ahead_ : queue_).push_back(chunk);
         n_chunks++;
     }
     return n_chunks;
 }
 
-void ChunkQueue::start(std::vector<ReadRequest> * requests) {
-    while (first_ < queue_.size() && !staging_.empty()) {
-        const Chunk & chunk = queue_[first_++];
-        const size_t buffer = staging_.take();
-        in_flight_[buffer] = chunk;
-        n_in_flight_++;
-        ReadRequest request;
-        request.id = buffer;
-        request.file = chunk.file;
-        request.offset = chunk.aligned_offset;
-        request.bytes = chunk.read_bytes();
-        request.destination = chunk.in_place != nullptr ? chunk.in_place : staging_.data(buffer);
-        requests->push_back(request);
+void ChunkQueue::start(std::vector<ReadRequest> * requests, size_t most_ahead) {
+    while (has_queued_demand() && !staging_.empty()) {
+        start(queue_[first_++], requests);
     }
     if (first_ == queue_.size()) {
         queue_.clear();
         first_ = 0;
     }
+    size_t n_started = 0;
+    while (n_started < ahead_.size() && !staging_.empty() && !has_demand() && n_ahead_in_flight_ < most_ahead) {
+        start(ahead_[n_started++], requests);
+    }
+    ahead_.erase(ahead_.begin(), ahead_.begin() + static_cast<std::ptrdiff_t>(n_started));
+}
+
+void ChunkQueue::start(const Chunk & chunk, std::vector<ReadRequest> * requests) {
+    const size_t buffer = staging_.take();
+    InFlight & read = in_flight_[buffer];
+    assert(!read.is_busy);
+    read.chunk = chunk;
+    read.is_busy = true;
+    n_in_flight_++;
+    n_ahead_in_flight_ += chunk.is_ahead() ? 1 : 0;
+    ReadRequest request;
+    request.id = read.id;
+    request.file = chunk.file;
+    request.offset = chunk.aligned_offset;
+    request.bytes = chunk.read_bytes();
+    request.destination = chunk.in_place != nullptr ? chunk.in_place : staging_.data(buffer);
+    request.priority = chunk.is_ahead() ? ReadPriority::kPrefetch : ReadPriority::kDemand;
+    requests->push_back(request);
 }
 
 const std::byte * ChunkQueue::data(uint64_t read_id) const {
     const std::byte * read = chunk(read_id).in_place;
-    return (read != nullptr ? read : staging_.data(static_cast<size_t>(read_id))) + chunk(read_id).skip_bytes;
+    return (read != nullptr ? read : staging_.data(buffer_of(read_id))) + chunk(read_id).skip_bytes;
 }
 
 void ChunkQueue::finish(uint64_t read_id) {
-    assert(n_in_flight_ > 0);
-    staging_.give_back(static_cast<size_t>(read_id));
+    InFlight & read = in_flight_[buffer_of(read_id)];
+    assert(read.is_busy && read.id == read_id);
     n_in_flight_--;
+    n_ahead_in_flight_ -= read.chunk.is_ahead() ? 1 : 0;
+    read.is_busy = false;
+    read.id += in_flight_.size();
+    staging_.give_back(buffer_of(read_id));
 }
 
 }  // namespace edgemoe

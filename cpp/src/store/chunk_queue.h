@@ -13,9 +13,17 @@
 
 namespace edgemoe {
 
+// Why a matrix is read.
+enum class ReadPurpose : uint8_t {
+    kDemand,    // a lease asked for it
+    kForecast,  // it is likely to be asked for
+    kPrewarm,   // there is room
+};
+
 // A run of rows of a matrix: what one read brings.
 struct Chunk {
-    uint64_t lease = 0;  // the one that it was queued for
+    uint64_t lease = kNoLease;                   // the one that it was queued for, or that asked for it later
+    ReadPurpose purpose = ReadPurpose::kDemand;  // for which it was begun
     int32_t entry = 0;
     Projection projection = Projection::kGate;
     int64_t first_row = 0;
@@ -26,6 +34,10 @@ struct Chunk {
     size_t skip_bytes = 0;           // from the aligned offset to the first byte wanted
     std::byte * in_place = nullptr;  // where the aligned offset is mapped, if the read goes there
 
+    static constexpr uint64_t kNoLease = 0;
+
+    // Read ahead, and not asked for since.
+    bool is_ahead() const { return lease == kNoLease; }
     // The read's size.
     size_t read_bytes() const;
 };
@@ -42,20 +54,52 @@ public:
     // when memory is refused.
     static Result<ChunkQueue> create(size_t n_buffers, uint64_t buffer_bytes);
 
-    // Queues the chunks of a matrix, in the order of its rows, and returns their number. `mapped`: where the matrix is
-    // mapped, to be read in place; nullptr for reads into buffers.
-    int32_t add(uint64_t lease, int32_t entry, Projection projection, const ExpertPart & part, const File & file,
-                std::byte * mapped);
+    // Queues the chunks of a matrix, in the order of its rows, and returns their number. `chunk`: lease, purpose, entry
+    // and projection. `mapped`: where the matrix is mapped, to be read in place; nullptr for reads into buffers.
+    int32_t add(Chunk chunk, const ExpertPart & part, const File & file, std::byte * mapped);
 
     // Appends requests for as many queued chunks, in order, as there are buffers. They are in flight from here on.
-    void start(std::vector<ReadRequest> * requests);
+    // Those that are ahead only while no other is queued or in flight, and so that at most `most_ahead` of them are.
+    void start(std::vector<ReadRequest> * requests, size_t most_ahead = 0);
+
+    // A lease asks for what of `entry` is being read ahead: its queued chunks come behind those of the lease, as if
+    // they had not been begun; the ids of those in flight are appended to *started.
+    template <typename Withdrawn>
+    void promote(int32_t entry, uint64_t lease, std::vector<uint64_t> * started, Withdrawn withdrawn) {
+        for (Chunk & chunk : ahead_) {
+            if (chunk.entry == entry) {
+                withdrawn(chunk);
+                chunk.lease = lease;
+                chunk.purpose = ReadPurpose::kDemand;
+                queue_.push_back(chunk);
+            }
+        }
+        drop_ahead([](const Chunk & chunk) { return !chunk.is_ahead(); }, [](const Chunk &) {});
+        for (size_t buffer = 0; buffer < in_flight_.size(); buffer++) {
+            InFlight & read = in_flight_[buffer];
+            if (read.is_busy && read.chunk.is_ahead() && read.chunk.entry == entry) {
+                read.chunk.lease = lease;
+                n_ahead_in_flight_--;
+                started->push_back(read.id);
+            }
+        }
+    }
+    // Appends the ids of those in flight that are ahead and for which `wanted` holds.
+    template <typename Wanted>
+    void list_ahead(Wanted wanted, std::vector<uint64_t> * ids) const {
+        for (const InFlight & read : in_flight_) {
+            if (read.is_busy && read.chunk.is_ahead() && wanted(read.chunk)) {
+                ids->push_back(read.id);
+            }
+        }
+    }
 
     // The memory of all buffers.
     std::byte * buffers() const { return staging_.data(0); }
     size_t buffers_bytes() const { return staging_.buffer_bytes() * in_flight_.size(); }
 
     // The chunk of a request in flight, and where its wanted bytes are. Valid until finish().
-    const Chunk & chunk(uint64_t read_id) const { return in_flight_[static_cast<size_t>(read_id)]; }
+    const Chunk & chunk(uint64_t read_id) const { return in_flight_[buffer_of(read_id)].chunk; }
     const std::byte * data(uint64_t read_id) const;
     // The read has completed, and its bytes are not needed any more.
     void finish(uint64_t read_id);
@@ -74,17 +118,47 @@ public:
         queue_.resize(kept);
     }
 
-    bool idle() const { return first_ == queue_.size() && n_in_flight_ == 0; }
+    // Takes out the queued chunks that are ahead and for which `goes` holds, and calls `dropped` with each.
+    template <typename Goes, typename Dropped>
+    void drop_ahead(Goes goes, Dropped dropped) {
+        size_t kept = 0;
+        for (size_t i = 0; i < ahead_.size(); i++) {
+            if (goes(ahead_[i])) {
+                dropped(ahead_[i]);
+            } else {
+                ahead_[kept++] = ahead_[i];
+            }
+        }
+        ahead_.resize(kept);
+    }
+
+    bool idle() const { return !has_demand() && !has_ahead(); }
     size_t n_in_flight() const { return n_in_flight_; }
+    size_t n_ahead_in_flight() const { return n_ahead_in_flight_; }
+    size_t n_ahead_queued() const { return ahead_.size(); }
+    bool has_ahead() const { return n_ahead_in_flight_ > 0 || !ahead_.empty(); }
+    bool has_demand() const { return has_queued_demand() || n_in_flight_ > n_ahead_in_flight_; }
+    bool has_queued_demand() const { return first_ < queue_.size(); }
+    bool has_free_buffer() const { return !staging_.empty(); }
 
 private:
+    struct InFlight {
+        Chunk chunk;
+        uint64_t id = 0;  // of its request: rises by the number of buffers, so that no two requests have the same
+        bool is_busy = false;
+    };
+
     explicit ChunkQueue(StagingPool staging) : staging_(std::move(staging)) {}
+    size_t buffer_of(uint64_t read_id) const { return static_cast<size_t>(read_id % in_flight_.size()); }
+    void start(const Chunk & chunk, std::vector<ReadRequest> * requests);
 
     StagingPool staging_;
     std::vector<Chunk> queue_;  // from first_ on; what is before has been started
     size_t first_ = 0;
-    std::vector<Chunk> in_flight_;  // by buffer, whose number is also the request's id
+    std::vector<Chunk> ahead_;         // queued, and no lease asked for them; started when queue_ is empty
+    std::vector<InFlight> in_flight_;  // by buffer
     size_t n_in_flight_ = 0;
+    size_t n_ahead_in_flight_ = 0;  // of these, those that are ahead
 };
 
 }  // namespace edgemoe

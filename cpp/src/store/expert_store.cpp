@@ -6,7 +6,7 @@
 //   * At most one thread waits in the reader; the others sleep on changed_, and whoever changes what they may wait for
 //     (arrived_, a part's state, an admission, a failure) raises n_changes_ and wakes them.
 // This file: making a store, and the beginning and end of leases. admission.cpp: who gets a slot. arrivals.cpp: what
-// becomes of reads.
+// becomes of reads. read_ahead.cpp: what is read before it is asked for.
 #include "store/expert_store.h"
 
 #include "storage/memory_advice.h"
@@ -115,6 +115,7 @@ ExpertStore::ExpertStore(const ExpertIndex & index, const RowConverter & convert
       rule_(streaming_rule(options.cache_bytes, index)),
       reads_(std::move(reads)),
       arrived_(options.n_staging),
+      scheduler_(options.prefetch, index, experts_, cache_, options.n_staging),
       reader_(std::move(options.reader)) {
     reader_->prepare(index.files(), reads_.buffers(), reads_.buffers_bytes());
 }
@@ -154,6 +155,9 @@ Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const 
                                       const std::vector<ExpertUse> & uses) {
     assert(uses.empty() || uses.size() == experts.size());
     std::unique_lock<std::mutex> lock(mutex_);
+    if (reads_.n_ahead_in_flight() > 0) {
+        ask_reader(&AsyncReader::reap, lock);  // what is over is not in the way
+    }
     if (idle_leases_.empty()) {
         idle_leases_.emplace_back(new Lease(*this));
     }
@@ -176,11 +180,18 @@ Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const 
     lease.begins_pass_ = first_of_pass;
     pass_mask_ = static_cast<ProjectionMask>(pass_mask_ | mask);
     lease.stream_ = stream_limits(lease);
+    lease_ = &lease;
     if (first_of_pass) {
         count_uses(lease, uses);
     }
     pin_residents(lease);
+    if (lease.waits() || reads_.has_queued_demand()) {
+        make_way();
+    } else if (first_of_pass) {
+        withdraw_stale();
+    }
     admit(lease);
+    read_ahead();
     // Reads that an earlier lease left behind hold their slots only until they end; finish() admits then.
     const bool is_admitted = lease.n_admitted_ > 0 || experts.empty() || reads_left();
     submit_and_unlock(lock);
@@ -204,7 +215,7 @@ void ExpertStore::release(Lease & lease, size_t i) {
 }
 
 void ExpertStore::end(Lease & lease) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_lock<std::mutex> lock(mutex_);
     bool given_up = false;
     for (size_t i = 0; i < lease.size(); i++) {
         const Lease::Admission admission = lease.admission(i);
@@ -215,17 +226,35 @@ void ExpertStore::end(Lease & lease) {
     }
     if (given_up) {
         drop_queued(lease.number_);  // nobody waits for these reads
+        announce_change();
     }
+    lease_ = lease_ == &lease ? nullptr : lease_;
     idle_leases_.emplace_back(&lease);
+    if (scheduler_.is_on()) {
+        read_ahead();
+        submit_and_unlock(lock);
+    }
 }
 
-// Drops what was evicted in place and starts what is queued, both without the lock.
+// Drops what was evicted in place, tells the reader what has changed and starts what is queued, all without the lock.
 void ExpertStore::submit_and_unlock(std::unique_lock<std::mutex> & lock) {
     std::unique_ptr<Errands> errands = borrow_errands();
-    reads_.start(&errands->requests);
+    reads_.start(&errands->requests, most_ahead());
+    n_ahead_.store(reads_.n_ahead_in_flight(), std::memory_order_relaxed);
     errands->unmapped.swap(unmapped_);
-    if (!errands->requests.empty() || !errands->unmapped.empty()) {
+    errands->cancelled.swap(cancelled_);
+    errands->promoted.swap(promoted_);
+    if (!errands->requests.empty() || !errands->unmapped.empty() || !errands->cancelled.empty() ||
+        !errands->promoted.empty()) {
         lock.unlock();
+        for (const uint64_t read_id : errands->cancelled) {
+            reader_->cancel(read_id);
+        }
+        for (const uint64_t read_id : errands->promoted) {
+            reader_->promote(read_id);
+        }
+        errands->cancelled.clear();
+        errands->promoted.clear();
         // If one of these experts is read again by now, its pages come back when they are touched.
         std::for_each(errands->unmapped.begin(), errands->unmapped.end(), MappedExperts::drop);
         errands->unmapped.clear();
@@ -248,10 +277,12 @@ std::unique_ptr<ExpertStore::Errands> ExpertStore::borrow_errands() {
 
 void ExpertStore::evict_all() {
     std::unique_lock<std::mutex> lock(mutex_);
+    withdraw_all();
+    submit_and_unlock(lock);
+    lock.lock();
     while (reads_left()) {
         while (!arrived_.empty()) {
-            const ReadCompletion completion = arrived_.pop();
-            finish_unread(completion.id);
+            finish_unread(arrived_.pop());
         }
         if (is_reader_busy()) {
             ask_reader(&AsyncReader::wait, lock);
@@ -269,14 +300,22 @@ void ExpertStore::evict_all() {
     submit_and_unlock(lock);
 }
 
+void ExpertStore::score_next_use(int32_t layer, const float * scores, size_t n) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    cache_.score_next_use(layer, scores, n);
+}
+
 void ExpertStore::add_stall(double summed_seconds, int n_threads) {
     const std::lock_guard<std::mutex> lock(mutex_);
     stats_.stall_seconds += summed_seconds / n_threads;
+    pass_stall_seconds_ += summed_seconds / n_threads;
 }
 
 StreamStats ExpertStore::stats() const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return stats_;
+    StreamStats stats = stats_;
+    stats.prefetch = scheduler_.stats();
+    return stats;
 }
 
 uint64_t ExpertStore::resident_bytes() const {

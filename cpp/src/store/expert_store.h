@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "cache/expert_cache.h"
 #include "cache/streaming_rule.h"
+#include "predict/expert_forecast.h"
 #include "storage/aligned_memory.h"
 #include "storage/async_reader.h"
 #include "storage/expert_index.h"
@@ -16,9 +17,11 @@
 #include "store/expert_table.h"
 #include "store/lease.h"
 #include "store/mapped_experts.h"
+#include "store/prefetch_scheduler.h"
 #include "store/ring.h"
 #include "store/row_converter.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -35,6 +38,7 @@ struct StreamStats {
     uint64_t read_bytes = 0;  // expert bytes that arrived
     uint64_t evictions = 0;
     double stall_seconds = 0;  // computation waited, averaged over the compute threads
+    PrefetchStats prefetch;
 };
 
 struct ExpertStoreOptions {
@@ -46,6 +50,7 @@ struct ExpertStoreOptions {
     // Matrices are used where the files are mapped: nothing is copied or converted, `reader` is make_mmap_reader()'s,
     // and cache_bytes limits what is kept of the page cache.
     bool in_place = false;
+    Prefetch prefetch = Prefetch::kOff;
 };
 
 // Thread-safe, but one Lease at a time per store: a second one while a Lease lives may fail for want of room.
@@ -72,8 +77,31 @@ public:
     Result<LeasePtr> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts,
                              const std::vector<ExpertUse> & uses = {});
 
+    // What is likely wanted next; replaces the forecasts of earlier calls for the same layers. Never blocks on I/O. For
+    // once per layer, after the acquire() that begins it, on any thread. Ids that do not exist are ignored, and
+    // everything is with Prefetch::kOff.
+    void forecast(const std::vector<ExpertForecast> & experts);
+    // For the eviction policy: how soon and how often each of the `n` experts of `layer` will be used (larger: sooner,
+    // more often). Borrowed for the call.
+    void score_next_use(int32_t layer, const float * scores, size_t n);
+
+    // Reads `experts`, in order, into free slots, one after the other and only while nothing is read that was asked
+    // for. Returns when all are there, no slot is free, or *stop is true, which is looked at after wake(). For a thread
+    // of its own, one at a time.
+    void prewarm(const std::vector<ExpertId> & experts, const std::atomic<bool> & stop);
+    void wake();
+    // In how many passes each expert was chosen, by layer and expert number.
+    struct Use {
+        ExpertId id;
+        uint64_t n_uses = 0;
+    };
+    std::vector<Use> uses() const;
+
+    // How well forecasts named what was chosen, since the store was made. Empty with Prefetch::kOff.
+    std::vector<LayerRecall> recall() const;
+
     // Gives up every slot, so that what comes next is read and converted anew. Waits for reads that are on their way.
-    // REQUIRES: no Lease lives.
+    // REQUIRES: no Lease lives, prewarm() does not run.
     void evict_all();
 
     // Adds to the statistics the time that `n_threads` compute threads waited in progress(), summed over them.
@@ -97,6 +125,8 @@ private:
         std::vector<ReadRequest> requests;
         std::vector<ReadCompletion> completions;
         std::vector<MappedExperts::Span> unmapped;
+        std::vector<uint64_t> cancelled;  // ids of reads
+        std::vector<uint64_t> promoted;   // the same
     };
 
     ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options, ChunkQueue reads,
@@ -120,16 +150,38 @@ private:
     void pin_residents(Lease & lease);
     void admit(Lease & lease);
     bool insert(const Lease & lease, ExpertEntry & entry);
+    void take_slot(ExpertEntry & entry);
+    void forget_evicted();
     void forget(ExpertEntry & entry);
     void queue_absent(const Lease & lease, int32_t entry, ProjectionMask mask);
+    uint64_t queue_reads(uint64_t lease, ReadPurpose purpose, int32_t entry, ProjectionMask mask);
     void drop_queued(uint64_t lease);
+
+    // read_ahead.cpp
+    void promote(const Lease & lease, int32_t entry);
+    void make_way();
+    void withdraw_all();
+    void withdraw_stale();
+    template <typename Goes>
+    void withdraw(Goes goes);
+    void read_ahead();
+    bool is_wanted_otherwise() const;
+    bool insert_forecast(int32_t entry);
+    bool prewarm_one(int32_t entry);
+    bool take_background_arrival(std::unique_lock<std::mutex> & lock);
+    void give_back_if_empty(int32_t entry);
+    bool is_stale(const Chunk & chunk) const;
+    void account(const Chunk & chunk, const Status & status);
+    size_t n_arrived_ahead();
+    size_t most_ahead();
 
     // arrivals.cpp
     bool take_arrival(Lease & lease, bool may_block);  // takes mutex_
     void ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompletion> *), std::unique_lock<std::mutex> & lock);
     Status convert(const Chunk & chunk, const ReadCompletion & completion);  // without mutex_
-    void finish(Lease & lease, uint64_t read_id, const Chunk & chunk, const Status & status);
-    void finish_unread(uint64_t read_id);
+    void convert_unlocked(Lease * lease, const ReadCompletion & completion, std::unique_lock<std::mutex> & lock);
+    void finish(Lease * lease, uint64_t read_id, const Status & status);
+    void finish_unread(const ReadCompletion & completion);
     bool finish_chunk(const Chunk & chunk);
     void fail(Lease & lease, const Chunk & chunk, const Status & status);
     void announce_change();
@@ -155,11 +207,19 @@ private:
     PolicyTime time_;
     ProjectionMask pass_mask_ = 0;  // projections asked for in this layer and pass
     StreamStats stats_;
-    std::vector<ExpertId> evicted_;              // of insert() alone
+    double pass_stall_seconds_ = 0;  // of this pass over the layers
+    PrefetchScheduler scheduler_;
+    Lease * lease_ = nullptr;                    // the latest that lives
+    bool has_unseen_room_ = false;               // a slot was unpinned, and nobody told a lease that waits
+    bool is_short_of_reads_ = false;             // more would have been read ahead, if more might be in flight
+    std::vector<uint64_t> cancelled_;            // ids of reads, to be told to the reader without the lock
+    std::vector<uint64_t> promoted_;             // the same
+    std::vector<ExpertId> evicted_;              // by the latest insertion
     std::vector<int32_t> admitted_;              // of admit() alone
     std::vector<MappedExperts::Span> unmapped_;  // evicted in place, to be dropped without the lock
     std::vector<std::unique_ptr<Lease>> idle_leases_;
     std::vector<std::unique_ptr<Errands>> idle_errands_;
+    std::atomic<size_t> n_ahead_{0};       // as reads_.n_ahead_in_flight(), for who does not hold the lock
     std::unique_ptr<AsyncReader> reader_;  // not guarded; last: its destructor waits for reads into the buffers
 };
 

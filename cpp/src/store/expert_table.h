@@ -38,6 +38,7 @@ struct ExpertEntry {
     std::array<PartCheck, kProjectionCount> checks{};  // not guarded: atomic
     ProjectionMask damaged = 0;                        // matrices of which a chunk failed
     bool is_resident = false;                          // it has a slot
+    uint64_t n_uses = 0;                               // passes that chose it
 
     PartState state(size_t projection) const { return states[projection].load(std::memory_order_relaxed); }
     const ExpertPart & part(Projection projection) const { return (*parts)[static_cast<size_t>(projection)]; }
@@ -51,9 +52,19 @@ public:
 
     // The number of the entry, -1 when there is no such expert.
     int32_t find(ExpertId id) const;
+    // The entries of a layer: from `first` to before `end`. REQUIRES: it has experts.
+    struct Range {
+        int32_t first = 0;
+        int32_t end = 0;
+    };
+    Range layer(int32_t layer) const {
+        const int32_t first = first_entry_[static_cast<size_t>(layer)];
+        return {first, first + n_experts_[static_cast<size_t>(layer)]};
+    }
     ExpertEntry & operator[](int32_t entry) { return entries_[static_cast<size_t>(entry)]; }
     const ExpertEntry & operator[](int32_t entry) const { return entries_[static_cast<size_t>(entry)]; }
     std::vector<ExpertEntry> & entries() { return entries_; }
+    const std::vector<ExpertEntry> & entries() const { return entries_; }
 
 private:
     std::vector<ExpertEntry> entries_;

@@ -40,6 +40,10 @@ bool Lease::progress(bool may_block) {
     return store_.take_arrival(*this, may_block);
 }
 
+bool Lease::reads_ahead() const {
+    return store_.n_ahead_.load(std::memory_order_relaxed) > 0;
+}
+
 void Lease::release(size_t i) {
     assert(admission(i) == Admission::kAdmitted);
     if (!waits()) {

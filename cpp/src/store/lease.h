@@ -40,6 +40,10 @@ public:
     // failed.
     bool progress(bool may_block);
 
+    // True while something is read that nobody has asked for yet: who has nothing else to do may take what came of it,
+    // by progress(false). No lock.
+    bool reads_ahead() const;
+
     // The computation is done with the i-th expert; experts that waited for room are read, unless the lease has failed.
     // Once per expert. No lock while nobody waits for room: then it may be evicted once the lease has ended.
     void release(size_t i);

@@ -57,6 +57,13 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="which expert leaves the cache: lru, lfu, two-timescale, ... (docs/cache.md)",
     )
 
+    memory.add_argument(
+        "--prefetch",
+        choices=("off", "auto", "always"),
+        help="read and protect experts that are forecast; auto (the default): as long as it pays (docs/prefetch.md)",
+    )
+    memory.add_argument("--prewarm", choices=TOGGLES, help="fill free room with the experts that the last runs used")
+
     compute = parser.add_argument_group("context and computation")
     add_context(compute)
     compute.add_argument("--batch-size", type=int, metavar="N", help="most tokens evaluated in one call")
@@ -121,14 +128,25 @@ def run(args: argparse.Namespace) -> int:
                 stream=True,
             )
             text, was_interrupted = _print_pieces(stream, "" if args.quiet else mode_line(model.info), silent=args.json)
-        stats = model.stats
+        stats, recall = model.stats, model.forecast_recall
     if args.json:
-        print(json.dumps({"text": text, "stop_reason": stream.stop_reason, "stats": dict(stats)}))
+        print(
+            json.dumps(
+                {
+                    "text": text,
+                    "stop_reason": stream.stop_reason,
+                    "stats": dict(stats),
+                    "recall": [dict(row) for row in recall],
+                }
+            )
+        )
     elif not text.endswith("\n"):
         print()
     sys.stdout.flush()
     if args.stats:
-        print(_stats_line(stats), file=sys.stderr)
+        from edgemoe.cli.prefetch_table import prefetch_table
+
+        print("\n".join([_stats_line(stats), *prefetch_table(stats, recall)]), file=sys.stderr)
     return exit_status.INTERRUPTED if was_interrupted else exit_status.OK
 
 
@@ -166,6 +184,8 @@ def _load(args: argparse.Namespace) -> Model:
             direct_io=TOGGLES[args.direct_io or "auto"],
             io=args.io,
             eviction=args.eviction,
+            prefetch=args.prefetch,
+            prewarm=TOGGLES[args.prewarm or "auto"],
             flash_attention=TOGGLES[args.flash_attn or "auto"],
             cache_type_k=args.cache_type_k,
             cache_type_v=args.cache_type_v,

@@ -107,13 +107,15 @@ std::vector<float> by_ggml(const RandomLayer & layer, const ExpertLayout & layou
 
 // The same products over weights that are streamed.
 struct Stream {
-    Stream(const RandomLayer & layer, const ExpertLayout & layout, uint64_t n_slots, int n_threads, FaultPlan plan)
+    Stream(const RandomLayer & layer, const ExpertLayout & layout, uint64_t n_slots, int n_threads, FaultPlan plan,
+           Prefetch prefetch = Prefetch::kOff)
         : n_threads_(n_threads) {
         ExpertStoreOptions options;
         options.cache_bytes = n_slots * ExpertStore::least_cache_bytes(layer.index());
         options.policy = make_eviction_policy("default", {RandomLayer::kLayer + 1, RandomLayer::kExperts});
         options.reader = std::make_unique<FaultyReader>(make_thread_reader(2), plan);
         options.n_staging = 4;
+        options.prefetch = prefetch;
         Result<std::unique_ptr<ExpertStore>> made = ExpertStore::create(layer.index(), layout, std::move(options));
         REQUIRE_MESSAGE(made.is_ok(), made.status().message());
         store = std::move(made).value();
@@ -213,6 +215,57 @@ TEST_CASE("TheRoutingIsToldOncePerLayerAndUbatch") {
         expected.push_back(routed);
     }
     CHECK(told.calls == expected);
+}
+
+TEST_CASE("WhatAPredictorSaysChangesNoBit") {
+    // Names experts at random, for the layer's next turn.
+    struct Guesses final : LayerPredictor {
+        void predict(int32_t layer, const float * ffn_input, const int32_t * ids, const float * weights, int n_ids,
+                     ExpertStore & store) override {
+            CHECK(layer == RandomLayer::kLayer);
+            CHECK(ffn_input != nullptr);
+            CHECK(weights == nullptr);
+            CHECK(n_ids == kUsed);
+            last_ids.assign(ids, ids + n_ids);
+            std::vector<ExpertForecast> experts;
+            for (int i = 0; i < 3; ++i) {
+                experts.push_back({{layer, static_cast<int32_t>(random() % RandomLayer::kExperts)}, 0.9F, 1});
+            }
+            store.forecast(experts);
+            n_calls++;
+        }
+        std::mt19937 random{5};
+        std::vector<int32_t> last_ids;
+        int n_calls = 0;
+    };
+    const RandomLayer layer(GGML_TYPE_Q4_0, 512, 256);
+    const ExpertLayout layout(layer.index());
+    for (const int64_t n_tokens : {1, 40}) {
+        const std::vector<float> expected = by_ggml(layer, layout, n_tokens, 2);
+        for (const Prefetch prefetch : {Prefetch::kOff, Prefetch::kAuto, Prefetch::kAlways}) {
+            for (const int n_threads : {1, 3}) {
+                CAPTURE(n_tokens);
+                CAPTURE(n_threads);
+                FaultPlan plan;
+                plan.reorder = true;
+                Stream stream(layer, layout, 5, n_threads, plan, prefetch);
+                Guesses guesses;
+                stream.type.set_predictor(&guesses);
+                Products products(layer, n_tokens, 11);
+                stream.place(products);
+                for (int pass = 0; pass < 8; ++pass) {
+                    products.spoil();
+                    CHECK(same_bits(stream.compute(products), expected));
+                }
+                CHECK(guesses.n_calls == 8);  // once a ubatch: for gate and up
+                const auto * last =
+                    reinterpret_cast<const int32_t *>(static_cast<const char *>(products.ids->data) +
+                                                      (n_tokens - 1) * static_cast<int64_t>(products.ids->nb[1]));
+                CHECK(guesses.last_ids == std::vector<int32_t>(last, last + kUsed));
+                CHECK((stream.store->stats().prefetch.forecasts > 0) == (prefetch != Prefetch::kOff));
+            }
+        }
+    }
 }
 
 // As in a packed file: the tensor that llama.cpp sees has the first expert's type, and every expert its own.

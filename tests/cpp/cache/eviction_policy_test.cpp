@@ -167,15 +167,30 @@ TEST_CASE("FrequenciesFadeByTokensNotBySteps") {
     }
 }
 
-TEST_CASE("ASpeculativeReadIsNotTheFirstToLeave") {
-    for (const char * name : {"lru", "decayed-frequency", "frequency-distance", "two-timescale"}) {
+TEST_CASE("ASpeculativeReadIsWorthWhatItsUsesWere") {
+    for (const char * name : {"decayed-frequency", "frequency-distance", "two-timescale"}) {
         CAPTURE(name);
         const auto policy = make_eviction_policy(name, {2, 2});
         use_and_insert(policy.get(), {0, 0}, 0);
         use(policy.get(), {0, 1}, 3);
         policy->on_insert({1, 1}, {3, 0});
-        CHECK(victim_of(policy.get(), {3, 0}) == ExpertId{0, 0});
+        CHECK(victim_of(policy.get(), {3, 0}) == ExpertId{1, 1});
     }
+}
+
+TEST_CASE("TheDefaultPrefersWhatIsUsedOftenToWhatIsUnlikely") {
+    const auto policy = make_eviction_policy("default", {2, 4});
+    for (int64_t step = 0; step < 10; ++step) {
+        use(policy.get(), {0, 0}, step);
+    }
+    use(policy.get(), {0, 1}, 0);
+    use(policy.get(), {0, 2}, 9);
+    for (const int32_t expert : {0, 1}) {
+        policy->on_insert({0, expert}, {9, 0});
+    }
+    CHECK(policy->prefers({0, 0}, {1, 3}, 0.3F, {9, 0}));
+    CHECK_FALSE(policy->prefers({0, 1}, {1, 3}, 0.3F, {9, 0}));
+    CHECK_FALSE(policy->prefers({0, 1}, {1, 3}, 1.0F, {9, 0}));
 }
 
 TEST_CASE("StepsMayStartAgain") {

@@ -348,6 +348,63 @@ TEST_CASE("AnExpertThatIsKeptSettles") {
     CHECK(evicted == std::vector<ExpertId>{{0, 1}});
 }
 
+TEST_CASE("AProtectedExpertLeavesOnlyWhenNoOtherIsLeft") {
+    for (const std::string & policy : eviction_policy_names()) {
+        CAPTURE(policy);
+        ExpertCache cache = make_cache(64 * 2, policy);
+        std::vector<ExpertId> evicted;
+        REQUIRE(cache.insert({0, 0}, one_matrix(64), {0, 0}, &evicted));
+        REQUIRE(cache.insert({0, 1}, one_matrix(64), {0, 0}, &evicted));
+        for (const int32_t expert : {0, 1}) {
+            cache.protect({0, expert}, true);
+        }
+        cache.protect({0, 1}, false);
+        REQUIRE(cache.insert({0, 2}, one_matrix(64), {1, 0}, &evicted));
+        CHECK(evicted == std::vector<ExpertId>{{0, 1}});
+        cache.protect({0, 2}, true);
+        REQUIRE(cache.insert({0, 3}, one_matrix(64), {2, 0}, &evicted));
+        CHECK(evicted.size() == 2);
+        CHECK(cache.check_invariants() == "");
+    }
+}
+
+TEST_CASE("AForecastExpertTakesRoomOfWhatIsNeitherPinnedNorProtected") {
+    ExpertCache cache = make_cache(64 * 2);
+    std::vector<ExpertId> evicted;
+    REQUIRE(cache.insert_forecast({0, 0}, one_matrix(64), 0.5F, {0, 0}, &evicted));
+    REQUIRE(cache.insert({0, 1}, one_matrix(64), {0, 0}, &evicted));
+    cache.protect({0, 0}, true);
+    cache.pin({0, 1});
+    CHECK_FALSE(cache.insert_forecast({0, 2}, one_matrix(64), 1.0F, {0, 0}, &evicted));
+    CHECK(evicted.empty());
+    CHECK_FALSE(cache.insert_forecast({0, 2}, one_matrix(200), 1.0F, {0, 0}, &evicted));
+    cache.unpin({0, 1});
+    CHECK(cache.insert_forecast({0, 2}, one_matrix(64), 1.0F, {0, 0}, &evicted));
+    CHECK(evicted == std::vector<ExpertId>{{0, 1}});
+    CHECK(cache.check_invariants() == "");
+}
+
+TEST_CASE("AForecastExpertEvictsNothingThatThePolicyPrefers") {
+    ExpertCache cache = make_cache(64, "default");
+    std::vector<ExpertId> evicted;
+    for (int64_t step = 0; step < 20; ++step) {
+        cache.record_use({0, 0}, {step, 0});
+    }
+    REQUIRE(cache.insert({0, 0}, one_matrix(64), {19, 0}, &evicted));
+    CHECK_FALSE(cache.insert_forecast({1, 0}, one_matrix(64), 0.4F, {19, 0}, &evicted));
+    CHECK(evicted.empty());
+}
+
+TEST_CASE("InsertFreeEvictsNothing") {
+    ExpertCache cache = make_cache(64 * 2);
+    CHECK(cache.insert_free({0, 0}, one_matrix(64), {0, 0}));
+    CHECK(cache.insert_free({0, 1}, one_matrix(64), {0, 0}));
+    CHECK_FALSE(cache.insert_free({0, 2}, one_matrix(64), {0, 0}));
+    CHECK_FALSE(cache.insert_free({0, 2}, one_matrix(65 * 64), {0, 0}));
+    CHECK(cache.size() == 2);
+    CHECK(cache.check_invariants() == "");
+}
+
 MatrixBytes random_matrices(std::mt19937 * random) {
     MatrixBytes bytes{};
     for (uint64_t & one : bytes) {

@@ -25,6 +25,9 @@ public:
 
     size_t reap(std::vector<ReadCompletion> * completions) override {
         const std::lock_guard<std::mutex> lock(mutex_);
+        if (!cancelled_.empty()) {
+            return deliver(completions);
+        }
         if (n_allowed_ == 0 || in_flight_.empty()) {
             return 0;
         }
@@ -34,16 +37,43 @@ public:
 
     size_t wait(std::vector<ReadCompletion> * completions) override {
         const std::lock_guard<std::mutex> lock(mutex_);
-        return in_flight_.empty() ? 0 : deliver(completions);
+        return in_flight_.empty() && cancelled_.empty() ? 0 : deliver(completions);
     }
 
-    void cancel(uint64_t) override {}
-    void promote(uint64_t) override {}
+    // Reads behind the first n_startable() in flight have not been started: those end as cancelled, before all others.
+    void cancel(uint64_t id) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        for (size_t i = n_startable_; i < in_flight_.size(); ++i) {
+            if (in_flight_[i].id == id) {
+                const ReadRequest request = in_flight_[i];
+                in_flight_.erase(in_flight_.begin() + static_cast<std::ptrdiff_t>(i));
+                cancelled_.push_back(request);
+                return;
+            }
+        }
+    }
+    void promote(uint64_t) override {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        n_promoted_++;
+    }
     const char * name() const override { return "fake"; }
 
     // The test's side.
     void allow(size_t n) { set(&n_allowed_, n); }
     void fail_next(size_t n) { set(&n_to_fail_, n); }
+    void start_at_most(size_t n) { set(&n_startable_, n); }
+    size_t n_ahead() const {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        size_t n = 0;
+        for (const ReadRequest & request : in_flight_) {
+            n += request.priority == ReadPriority::kPrefetch ? 1 : 0;
+        }
+        return n;
+    }
+    uint64_t n_promoted() const {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        return n_promoted_;
+    }
     size_t n_in_flight() const {
         const std::lock_guard<std::mutex> lock(mutex_);
         return in_flight_.size();
@@ -61,11 +91,15 @@ private:
 
     // REQUIRES: mutex_ is held, something is in flight.
     size_t deliver(std::vector<ReadCompletion> * completions) {
-        const ReadRequest request = in_flight_.front();
-        in_flight_.pop_front();
+        std::deque<ReadRequest> & from = cancelled_.empty() ? in_flight_ : cancelled_;
+        const ReadRequest request = from.front();
+        const bool is_cancelled = &from == &cancelled_;
+        from.pop_front();
         ReadCompletion completion;
         completion.id = request.id;
-        if (n_to_fail_ > 0) {
+        if (is_cancelled) {
+            completion.status = Status(StatusCode::kCancelled, "cancelled");
+        } else if (n_to_fail_ > 0) {
             n_to_fail_--;
             completion.status = Status(StatusCode::kIo, request.file->path() + ": offset " +
                                                             std::to_string(request.offset) + ": Input/output error");
@@ -80,6 +114,9 @@ private:
 
     mutable std::mutex mutex_;
     std::deque<ReadRequest> in_flight_;  // this and all below guarded by mutex_
+    std::deque<ReadRequest> cancelled_;
+    size_t n_startable_ = SIZE_MAX;
+    uint64_t n_promoted_ = 0;
     size_t n_allowed_ = 0;
     size_t n_to_fail_ = 0;
     uint64_t n_submitted_ = 0;

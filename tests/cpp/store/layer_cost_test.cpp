@@ -173,4 +173,33 @@ TEST_CASE("ALayerThatReadsAndEvictsAllocatesNothingOnceItIsWarm") {
     CHECK(n_new == 0);
 }
 
+TEST_CASE("ForecastsAllocateNothingOnceTheyAreWarm") {
+    const ExpertFile file(kShape);
+    const auto store =
+        file.make_store(300, std::make_unique<UncountedReader>(), 16, "default", false, Prefetch::kAlways);
+    std::vector<std::vector<int32_t>> experts;
+    std::vector<std::vector<ExpertForecast>> forecasts;
+    for (int token = 0; token < 80; ++token) {
+        for (int32_t layer = 0; layer < kShape.n_layers; ++layer) {
+            experts.push_back(experts_of(token * token, layer));
+            forecasts.emplace_back();
+            for (const int32_t expert : experts_of(token * token + token % 2, layer)) {
+                forecasts.back().push_back({{(layer + 1) % kShape.n_layers, (expert + 7) % kShape.n_experts}, 0.8F, 1});
+            }
+        }
+    }
+    uint64_t allocations = 0;
+    const size_t warm = experts.size() / 2;
+    for (size_t i = 0; i < experts.size(); ++i) {
+        if (i == warm) {
+            allocations = n_allocations;
+        }
+        pass_layer(*store, static_cast<int32_t>(i % 16), experts[i]);
+        store->forecast(forecasts[i]);
+    }
+    const uint64_t n_new = n_allocations - allocations;
+    CHECK(store->stats().prefetch.read_ahead_bytes > 0);
+    CHECK(n_new == 0);
+}
+
 }  // namespace edgemoe::test

@@ -48,6 +48,8 @@ private:
                 lease_.progress(true);
             }
         }
+        while (!lease_.failed() && lease_.reads_ahead() && lease_.progress(false)) {
+        }
     }
 
     bool take_one() {
@@ -86,9 +88,23 @@ std::unique_ptr<AsyncReader> make_reader_of(const std::string & engine) {
 struct Tally {
     int n_done = 0;
     int n_failed = 0;
+    uint64_t read_ahead_bytes = 0;
 };
 
-void stress(const std::string & engine, const Shape & shape, uint32_t seed, Tally * tally) {
+// Some experts of the coming layers, and some that do not exist.
+std::vector<ExpertForecast> guess(const Shape & shape, int32_t layer, std::mt19937 * random) {
+    std::vector<ExpertForecast> experts;
+    for (int32_t distance = 1; distance <= 2; ++distance) {
+        for (uint32_t n = (*random)() % 4; n > 0; --n) {
+            const auto expert = static_cast<int32_t>((*random)() % static_cast<uint32_t>(shape.n_experts + 1));
+            experts.push_back(
+                {{(layer + distance) % shape.n_layers, expert}, 0.1F * static_cast<float>((*random)() % 11), distance});
+        }
+    }
+    return experts;
+}
+
+void stress(const std::string & engine, const Shape & shape, uint32_t seed, Prefetch prefetch, Tally * tally) {
     std::mt19937 random(seed);
     const auto below = [&random](int32_t n) { return static_cast<int32_t>(random() % static_cast<uint32_t>(n)); };
     std::unique_ptr<AsyncReader> reader = make_reader_of(engine);
@@ -105,7 +121,16 @@ void stress(const std::string & engine, const Shape & shape, uint32_t seed, Tall
     const ExpertFile file(shape);
     const auto store = file.make_store(static_cast<uint64_t>(1 + below(2 * shape.n_experts)),
                                        std::make_unique<FaultyReader>(std::move(reader), plan),
-                                       static_cast<size_t>(1 + below(9)), "default", engine == "mmap");
+                                       static_cast<size_t>(1 + below(9)), "default", engine == "mmap", prefetch);
+    std::atomic<bool> stop{false};
+    std::vector<ExpertId> hot;
+    for (int32_t expert = 0; expert < shape.n_experts; ++expert) {
+        hot.push_back({shape.n_layers - 1, expert});
+    }
+    std::thread background;
+    if (prefetch != Prefetch::kOff) {
+        background = std::thread([&] { store->prewarm(hot, stop); });
+    }
     for (int pass = 0; pass < 14; ++pass) {
         for (int32_t layer = 0; layer < shape.n_layers; ++layer) {
             std::vector<int32_t> experts(static_cast<size_t>(shape.n_experts));
@@ -118,8 +143,17 @@ void stress(const std::string & engine, const Shape & shape, uint32_t seed, Tall
                 // One in four is given up before it is done.
                 const size_t n_to_do =
                     below(4) == 0 ? static_cast<size_t>(below(static_cast<int32_t>(experts.size()))) : experts.size();
+                // From a thread of its own, while others compute.
+                std::thread predictor;
+                if (prefetch != Prefetch::kOff && mask == kGateAndUp) {
+                    predictor =
+                        std::thread([&store, experts = guess(shape, layer, &random)] { store->forecast(experts); });
+                }
                 const Outcome outcome =
                     Computation(file, *lease.value(), layer, mask, experts, n_to_do).run(1 + below(4));
+                if (predictor.joinable()) {
+                    predictor.join();
+                }
                 CHECK(outcome.n_wrong == 0);
                 if (outcome.failed) {
                     const StatusCode code = lease.value()->status().code();
@@ -132,6 +166,12 @@ void stress(const std::string & engine, const Shape & shape, uint32_t seed, Tall
             }
         }
     }
+    stop.store(true);
+    store->wake();
+    if (background.joinable()) {
+        background.join();
+    }
+    tally->read_ahead_bytes += store->stats().prefetch.read_ahead_bytes;
 }
 
 }  // namespace
@@ -145,9 +185,12 @@ TEST_CASE("NothingIsWrongOrHangsWhenReadsAreLateReorderedShortAndFailing") {
         Tally tally;
         for (uint32_t seed = 1; seed <= 6; ++seed) {
             CAPTURE(seed);
-            stress(engine, {2, 8, 96, 96, 100, 3}, seed, &tally);
-            stress(engine, {1, 4, 288, 8192, 4096, 2}, seed, &tally);
+            for (const Prefetch prefetch : {Prefetch::kOff, Prefetch::kAuto, Prefetch::kAlways}) {
+                stress(engine, {2, 8, 96, 96, 100, 3}, seed, prefetch, &tally);
+                stress(engine, {1, 4, 288, 8192, 4096, 2}, seed, prefetch, &tally);
+            }
         }
+        CHECK(tally.read_ahead_bytes > 0);
         CHECK(tally.n_failed > 0);
         CHECK(tally.n_done > 0);
     }

@@ -1,0 +1,55 @@
+// What may be read ahead of its demand, and by which figures that is decided. docs/prefetch.md explains them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace edgemoe {
+
+enum class Prefetch : int {
+    kOff,     // forecasts are ignored
+    kAuto,    // as long as it pays
+    kAlways,  // whether it pays or not: for measurements
+};
+
+namespace prefetch {
+
+// Forecasts below this probability neither protect nor are read. An expert that is chosen with it is wrong as often as
+// not even after the uses that come later than forecast are counted.
+constexpr float kLeastProbability = 0.3F;
+// What one layer farther away takes from a forecast when reads are ordered.
+constexpr float kSoonness = 0.8F;
+
+// Forecasts protect experts from eviction while at least kLeastPrecision of those that were due turned out right: a
+// fading mean in which the latest has the weight kPrecisionWeight, and which begins at 0.
+constexpr double kLeastPrecision = 0.3;
+constexpr double kPrecisionWeight = 1.0 / 32;
+
+// The allowance, in bytes. It begins with kFirstExperts of the largest experts; every byte that was read on demand adds
+// kTrialShare of itself, and every byte that was read ahead and used adds kReturn; what is read ahead is taken from it.
+// So it grows while more than 1 / kReturn of what is read ahead is used, and else falls to what kTrialShare pays for,
+// which is the next trial. At most one token's experts.
+constexpr uint64_t kFirstExperts = 4;
+constexpr double kTrialShare = 0.01;
+constexpr double kReturn = 1.6;
+
+// Reads ahead that are in flight at once: from kFirstReads up, doubled when all were over before the next were asked
+// for, halved when a demand read finds some in its way; never more than this share of the read buffers.
+constexpr size_t kFirstReads = 2;
+constexpr size_t kBufferShare = 2;  // one half
+
+// Of kTrialPeriod passes over the layers, kTrialPasses are made the other way, with reads ahead or without; the first
+// of them and the first after them are not measured, because what was on its way still counts for the old way. The
+// stalls of both ways are compared by fading means (weight of the latest kLeastWeight, or 1 / n while there are fewer)
+// once there are kLeastSamples of each, and the way is changed when the other stalls less by the factor kMargin.
+constexpr int32_t kTrialPeriod = 24;
+constexpr int32_t kTrialPasses = 2;
+constexpr int64_t kLeastSamples = 6;
+constexpr double kLeastWeight = 0.05;
+constexpr double kMargin = 0.98;
+
+// Recall is counted for forecasts of up to so many layers ahead.
+constexpr int32_t kMostDistance = 4;
+
+}  // namespace prefetch
+}  // namespace edgemoe
