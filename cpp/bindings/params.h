@@ -49,6 +49,12 @@ struct ProfileParams {
     std::optional<std::string> activations;  // a path
 };
 
+struct JudgeParams {
+    edgemoe_judge_params values = client::default_judge_params();
+    LoadParams load;
+    std::optional<std::string> activations;  // a path
+};
+
 struct PackParams {
     edgemoe_pack_params values = client::default_pack_params();
     LoadParams load;

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgemoe.packed import repack, unpack
     from edgemoe.packing import pack
     from edgemoe.planning import plan, replay
+    from edgemoe.prediction import judge_predictors
     from edgemoe.profiling import Profile, open_profile, profile
     from edgemoe.records import (
         Evaluation,
@@ -27,9 +28,12 @@ if TYPE_CHECKING:
         LayerProfile,
         ModelInfo,
         PackReport,
+        PredictionReport,
+        PredictorRecall,
         ProfileInfo,
         Replay,
         ReplayRow,
+        RetentionRow,
         Stats,
         TypeUse,
     )
@@ -49,10 +53,13 @@ __all__ = [
     "ModelInfo",
     "OutOfBudgetError",
     "PackReport",
+    "PredictionReport",
+    "PredictorRecall",
     "Profile",
     "ProfileInfo",
     "Replay",
     "ReplayRow",
+    "RetentionRow",
     "Stats",
     "TextStream",
     "TypeUse",
@@ -60,6 +67,7 @@ __all__ = [
     "default_model_path",
     "evaluate",
     "inspect",
+    "judge_predictors",
     "load",
     "open_profile",
     "pack",
@@ -80,6 +88,7 @@ _HOMES = {
     "packed": ("repack", "unpack"),
     "packing": ("pack",),
     "planning": ("plan", "replay"),
+    "prediction": ("judge_predictors",),
     "profiling": ("Profile", "open_profile", "profile"),
     "records": (
         "Evaluation",
@@ -88,9 +97,12 @@ _HOMES = {
         "LayerProfile",
         "ModelInfo",
         "PackReport",
+        "PredictionReport",
+        "PredictorRecall",
         "ProfileInfo",
         "Replay",
         "ReplayRow",
+        "RetentionRow",
         "Stats",
         "TypeUse",
     ),

@@ -48,6 +48,14 @@ public:
     };
     virtual bool victim(PolicyTime now, const Filter & filter, ExpertId * id) = 0;
 
+    // How soon and how often each of the `n` experts of `layer` will be used, as a predictor sees it now: larger is
+    // sooner or more often. Borrowed for the call. Policies that go by what was used ignore it.
+    virtual void on_scores(int32_t layer, const float * scores, size_t n) {
+        static_cast<void>(layer);
+        static_cast<void>(scores);
+        static_cast<void>(n);
+    }
+
     virtual const char * name() const = 0;
 };
 
@@ -57,8 +65,8 @@ struct PolicyShape {
     int32_t n_experts = 0;  // most experts of any layer
 };
 
-// "lru", "lfu", "decayed-frequency", "frequency-distance" (the EdgeMoE paper's), "two-timescale" and "default"
-// (docs/cache.md says which and why). nullptr for an unknown name.
+// "lru", "lfu", "decayed-frequency", "frequency-distance" (the EdgeMoE paper's), "two-timescale", "next-use" (by
+// on_scores) and "default" (docs/cache.md says which and why). nullptr for an unknown name.
 constexpr const char * kDefaultPolicyAlias = "default";
 std::unique_ptr<EvictionPolicy> make_eviction_policy(const std::string & name, PolicyShape shape);
 std::vector<std::string> eviction_policy_names();

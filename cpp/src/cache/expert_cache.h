@@ -57,6 +57,9 @@ public:
     // The router chose `id`; tells the policy. Independent of residency.
     void record_use(ExpertId id, PolicyTime now, ExpertUse use = {});
 
+    // Predicted scores of the `n` experts of `layer`, for the policy.
+    void score_next_use(int32_t layer, const float * scores, size_t n) { policy_->on_scores(layer, scores, n); }
+
     // Gives `id` a slot, evicting unpinned experts: those that pass through, the latest first, then as the policy says.
     // They are appended to *evicted. Returns false, with what was evicted up to then in *evicted, when the pinned slots
     // leave no room. The new slot is not pinned. REQUIRES: !contains(id), some matrix.
