@@ -5,6 +5,7 @@
 #pragma once
 
 #include "backend/expert_layout.h"
+#include "backend/layer_predictor.h"
 #include "backend/routing_observer.h"
 #include "base/expert_id.h"
 #include "base/status.h"
@@ -37,11 +38,14 @@ public:
     void set_streams(ExpertStore * store, const ExpertLayout * layout, ggml_threadpool_t threads);
     // Told of every choice of the routers from now on; nullptr: nobody. Not while computing. REQUIRES: outlives that.
     void set_observer(RoutingObserver * observer) { observer_ = observer; }
+    // Asked in each layer what comes next, from now on; nullptr: nobody is. As set_observer().
+    void set_predictor(LayerPredictor * predictor) { predictor_ = predictor; }
     void set_row_tables(const std::map<std::string, std::unique_ptr<RowTable>> & tables);
     ExpertStore * store() const { return store_; }
     const ExpertLayout * layout() const { return layout_; }
     ggml_threadpool_t threads() const { return threads_; }
     RoutingObserver * observer() const { return observer_; }
+    LayerPredictor * predictor() const { return predictor_; }
     RowTable * row_table(const char * name) const;  // nullptr: there is none of this name
 
     // While *flag is true, computations give up. nullptr: they never do. The flag outlives its use here.
@@ -62,6 +66,7 @@ private:
     const ExpertLayout * layout_ = nullptr;
     ggml_threadpool_t threads_ = nullptr;
     RoutingObserver * observer_ = nullptr;
+    LayerPredictor * predictor_ = nullptr;
     std::map<std::string, RowTable *> row_tables_;  // by the tensor's name
     std::atomic<const std::atomic<bool> *> cancel_flag_{nullptr};
     std::mutex mutex_;

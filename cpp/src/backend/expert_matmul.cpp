@@ -11,6 +11,7 @@
 #include <chrono>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <thread>
 
 namespace edgemoe {
@@ -23,6 +24,13 @@ constexpr size_t kFewInputs = 4;  // fewer are multiplied one by one
 struct Routed {
     int32_t slot = 0;
     int32_t token = 0;
+};
+
+// What a LayerPredictor is given: the last token of the ubatch.
+struct LastToken {
+    int32_t layer = 0;
+    const float * ffn_input = nullptr;
+    std::vector<int32_t> ids;
 };
 
 struct RoutedExpert {
@@ -43,6 +51,21 @@ void tell(RoutingObserver & observer, int32_t layer, const ggml_tensor * ids) {
         }
     }
     observer.on_routing(layer, static_cast<int32_t>(ids->ne[0]), experts);
+}
+
+LastToken last_token(int32_t layer, const ggml_tensor * product) {
+    const ggml_tensor * input = product->src[1];
+    const ggml_tensor * routing = product->src[2];
+    LastToken token;
+    token.layer = layer;
+    if (input->ne[1] == 1 && input->nb[0] == sizeof(float)) {  // all experts of the token have the same input
+        token.ffn_input = reinterpret_cast<const float *>(static_cast<const char *>(input->data) +
+                                                          (input->ne[2] - 1) * static_cast<int64_t>(input->nb[2]));
+    }
+    for (int64_t slot = 0; slot < routing->ne[0]; slot++) {
+        token.ids.push_back(routed_expert(routing, routing->ne[1] - 1, slot));
+    }
+    return token;
 }
 
 // In the order in which the router named them for one token; by number, which is the order in the file, for more.
@@ -135,6 +158,7 @@ struct ExpertMatmul::Job {
     std::atomic<size_t> first_open{0};              // all items before it have no unit left to take
     std::atomic<int64_t> stall_ns{0};
     std::atomic<bool> out_of_memory{false};
+    std::optional<LastToken> to_predict;  // by thread 0, before its share
     Lease * lease = nullptr;
     const ExpertBufferType * type = nullptr;
     const ExpertLayout * layout = nullptr;
@@ -244,6 +268,11 @@ ExpertMatmul::~ExpertMatmul() = default;
 void ExpertMatmul::run(void * data, int thread) {
     Job & job = *static_cast<Job *>(data);
     try {
+        if (thread == 0 && job.to_predict) {
+            const LastToken & token = *job.to_predict;
+            job.type->predictor()->predict(token.layer, token.ffn_input, token.ids.data(), nullptr,
+                                           static_cast<int>(token.ids.size()), *job.type->store());
+        }
         job.work(*(*job.workers)[static_cast<size_t>(thread)]);
     } catch (const std::bad_alloc &) {
         job.out_of_memory.store(true);
@@ -303,6 +332,9 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group,
     job.lease = lease.value().get();
     if (type.observer() != nullptr && job.lease->begins_pass()) {
         tell(*type.observer(), layer, routing);
+    }
+    if (type.predictor() != nullptr && job.lease->begins_pass()) {
+        job.to_predict = last_token(layer, nodes.front());
     }
 
     // A matrix for few inputs is cut into stretches that a thread's cache holds. For more it is taken whole, since each

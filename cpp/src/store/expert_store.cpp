@@ -269,6 +269,16 @@ void ExpertStore::evict_all() {
     submit_and_unlock(lock);
 }
 
+void ExpertStore::forecast(const std::vector<ExpertForecast> & experts) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stats_.forecasts += experts.size();
+}
+
+void ExpertStore::score_next_use(int32_t layer, const float * scores, size_t n) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    cache_.score_next_use(layer, scores, n);
+}
+
 void ExpertStore::add_stall(double summed_seconds, int n_threads) {
     const std::lock_guard<std::mutex> lock(mutex_);
     stats_.stall_seconds += summed_seconds / n_threads;

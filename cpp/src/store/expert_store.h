@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "cache/expert_cache.h"
 #include "cache/streaming_rule.h"
+#include "predict/expert_forecast.h"
 #include "storage/aligned_memory.h"
 #include "storage/async_reader.h"
 #include "storage/expert_index.h"
@@ -34,6 +35,7 @@ struct StreamStats {
     uint64_t hits = 0;        // of these, all matrices asked for were resident or on their way
     uint64_t read_bytes = 0;  // expert bytes that arrived
     uint64_t evictions = 0;
+    uint64_t forecasts = 0;    // experts that were forecast, once per forecast
     double stall_seconds = 0;  // computation waited, averaged over the compute threads
 };
 
@@ -71,6 +73,13 @@ public:
     // to read, or left behind unread, is read anew. No Lease outlives the store.
     Result<LeasePtr> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts,
                              const std::vector<ExpertUse> & uses = {});
+
+    // What is likely wanted next; replaces the forecasts of earlier calls for the same layers. Never blocks on I/O. For
+    // once per layer, after the acquire() that begins it. Ids that do not exist are ignored.
+    void forecast(const std::vector<ExpertForecast> & experts);
+    // For the eviction policy: how soon and how often each of the `n` experts of `layer` will be used (larger: sooner,
+    // more often). Borrowed for the call.
+    void score_next_use(int32_t layer, const float * scores, size_t n);
 
     // Gives up every slot, so that what comes next is read and converted anew. Waits for reads that are on their way.
     // REQUIRES: no Lease lives.

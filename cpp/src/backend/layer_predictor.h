@@ -1,0 +1,24 @@
+// Who says which experts come next, while a layer is computed.
+#pragma once
+
+#include <cstdint>
+
+namespace edgemoe {
+
+class ExpertStore;
+
+class LayerPredictor {
+public:
+    virtual ~LayerPredictor() = default;
+
+    // Layer `layer` is about to be computed, of a ubatch whose last token has the FFN input `ffn_input` (as many floats
+    // as the layer's experts have columns; nullptr if it is not in one piece) and chose the experts `ids`, in the
+    // router's order, with the weights `weights` (nullptr where they are not known). What it thinks comes next goes to
+    // store.forecast() and store.score_next_use(). Called once per layer and ubatch, in the order of computation, on
+    // one thread, after ExpertStore::acquire(), so that the reads of this layer are on their way; other threads
+    // multiply meanwhile. All pointers are borrowed for the call.
+    virtual void predict(int32_t layer, const float * ffn_input, const int32_t * ids, const float * weights, int n_ids,
+                         ExpertStore & store) = 0;
+};
+
+}  // namespace edgemoe
