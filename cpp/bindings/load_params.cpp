@@ -13,13 +13,13 @@ namespace {
 using Class = py::class_<LoadParams>;
 
 template <typename T>
-void number(Class & bound, const char * name, T edgemoe_load_params::*field) {
+void number(Class & bound, const char * name, T edgemoe_load_params::* field) {
     bound.def_property(
         name, [field](const LoadParams & params) { return params.values.*field; },
         [field](LoadParams & params, T value) { params.values.*field = value; });
 }
 
-void toggle(Class & bound, const char * name, edgemoe_toggle edgemoe_load_params::*field) {
+void toggle(Class & bound, const char * name, edgemoe_toggle edgemoe_load_params::* field) {
     bound.def_property(
         name,
         [field](const LoadParams & params) -> std::optional<bool> {
@@ -68,6 +68,7 @@ void register_load_params(py::module_ & module) {
     bound.def_readwrite("cache_type_v", &LoadParams::cache_type_v);
     bound.def_readwrite("io", &LoadParams::io);
     bound.def_readwrite("eviction", &LoadParams::eviction);
+    bound.def_readwrite("profile", &LoadParams::profile);
     bound.def_property(
         "streaming",
         [](const LoadParams & params) { return params.values.streaming == EDGEMOE_STREAMING_OFF ? "off" : "auto"; },

@@ -23,6 +23,7 @@ class LoadParams:
     cache_type_v: str | None
     io: str | None
     eviction: str | None
+    profile: bytes | None
     def __init__(self) -> None: ...
 
 class GenerateParams:

@@ -60,6 +60,7 @@ def load(
     direct_io: bool | None = None,
     io: str | None = None,
     eviction: str | None = None,
+    profile: StrPath | None = None,
     flash_attention: bool | None = None,
     cache_type_k: str | None = None,
     cache_type_v: str | None = None,
@@ -78,6 +79,8 @@ def load(
     direct_io: read around the page cache; None: where the file system grants it.
     io: I/O engine ("auto", "uring", "threads", "mmap").
     eviction: policy that chooses which expert leaves the cache.
+    profile: a profile of this model (edgemoe.profile), whose maps then predict which experts come next; None: those of
+        a packed file, or rules of thumb.
     cache_type_k, cache_type_v: ggml types of the KV cache ("f16", "q8_0").
     progress: called with the fraction that is loaded, on the calling thread; returning False stops (Cancelled).
 
@@ -100,6 +103,7 @@ def load(
         direct_io=direct_io,
         io=io,
         eviction=eviction,
+        profile=None if profile is None else os.fsencode(profile),
         flash_attention=flash_attention,
         cache_type_k=cache_type_k,
         cache_type_v=cache_type_v,

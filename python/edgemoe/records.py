@@ -154,6 +154,8 @@ class Forecast(Record):
     kv_cache_bytes: int
     compute_bytes: int
     io_bytes: int
+    map_bytes: int
+    """What predicts experts."""
     reserve_bytes: int
     """Tokenizer, graphs, the allocator's losses: a guess."""
     expert_cache_bytes: int

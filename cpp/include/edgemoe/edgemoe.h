@@ -99,6 +99,8 @@ typedef struct edgemoe_load_params {
                    (RLIMIT_MEMLOCK) is too low */
     edgemoe_toggle row_tables; /* tables that single rows are taken from (token embeddings) stay on flash; AUTO: unless
                                   they fit in memory together with all experts */
+    const char * profile;      /* path of a profile of this model (edgemoe_profile_run), whose maps then predict which
+                                  experts come next; NULL: those of a packed file, or rules of thumb */
 } edgemoe_load_params;
 
 EDGEMOE_API void edgemoe_load_params_init(edgemoe_load_params * params);
@@ -354,6 +356,7 @@ typedef struct edgemoe_forecast {
      * reading and computing overlapped. 0 without a probe. */
     double tokens_per_second_slow;
     double tokens_per_second_fast;
+    uint64_t map_bytes; /* what predicts experts; the ceiling has to hold it too */
 } edgemoe_forecast;
 
 EDGEMOE_API void edgemoe_forecast_init(edgemoe_forecast * forecast);

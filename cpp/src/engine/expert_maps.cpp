@@ -79,6 +79,26 @@ bool ExpertMaps::has_possible_shapes() const {
     return true;
 }
 
+bool ExpertMaps::fit(const ExpertIndex & experts) const {
+    return std::all_of(layers.begin(), layers.end(), [&](const LayerMap & map) {
+        const auto found = std::find_if(experts.layers().begin(), experts.layers().end(),
+                                        [&](const ExpertLayer & layer) { return layer.layer == map.layer; });
+        return found != experts.layers().end() && found->experts.size() == static_cast<size_t>(map.n_experts) &&
+               input_columns(*found) == map.n_input;
+    });
+}
+
+int32_t input_columns(const ExpertLayer & layer) {
+    int32_t columns = 0;
+    for (size_t p = 0; p < kProjectionCount; p++) {
+        const ExpertPart & matrix = layer.experts.front()[p];
+        if (matrix.present && static_cast<Projection>(p) != Projection::kDown) {
+            columns = static_cast<int32_t>(matrix.columns);
+        }
+    }
+    return columns;
+}
+
 void fill_history_columns(const LayerMap & map, const RoutingHistory & history, float * columns) {
     float * end = columns;
     if (map.trained) {

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "predict/routing_history.h"
+#include "storage/expert_index.h"
 
 #include <array>
 #include <cstddef>
@@ -61,7 +62,12 @@ struct ExpertMaps {
     const LayerMap * find(int32_t layer) const;  // nullptr: none
     // False for sizes out of all bounds, and for targets that are not the layers that follow.
     bool has_possible_shapes() const;
+    // True if they are of a model with these experts.
+    bool fit(const ExpertIndex & experts) const;
 };
+
+// How long the FFN input of a layer's experts is.
+int32_t input_columns(const ExpertLayer & layer);
 
 // Writes what follows the FFN input in the columns of `map`, n_columns() - n_input numbers.
 void fill_history_columns(const LayerMap & map, const RoutingHistory & history, float * columns);

@@ -311,7 +311,60 @@ private:
     std::atomic<bool> stop_{false};
 };
 
+// Which of the source's layers are evaluated is not known without a graph; those for multi-token prediction, which come
+// last, are not.
+std::vector<const ExpertLayer *> evaluated_layers(const GgufSource & source) {
+    const int64_t n_layers =
+        source.architecture_integer("block_count", 0) - source.architecture_integer("nextn_predict_layers", 0);
+    std::vector<const ExpertLayer *> layers;
+    for (const ExpertLayer & layer : source.experts().layers()) {
+        if (layer.layer < n_layers) {
+            layers.push_back(&layer);
+        }
+    }
+    return layers;
+}
+
 }  // namespace
+
+Result<ExpertMaps> untrained_maps(const GgufSource & source) {
+    const std::vector<const ExpertLayer *> layers = evaluated_layers(source);
+    ExpertMaps maps;
+    for (size_t position = 0; position < layers.size() && layers.size() > 1; position++) {
+        LayerMap map;
+        map.layer = layers[position]->layer;
+        map.n_input = input_columns(*layers[position]);
+        map.n_experts = static_cast<int32_t>(layers[position]->experts.size());
+        map.trained = false;
+        for (size_t d = 0; d < map.targets.size(); d++) {
+            const ExpertLayer & target = *layers[(position + d + 1) % layers.size()];
+            const auto n_experts = static_cast<int32_t>(target.experts.size());
+            map.targets[d] = {target.layer, n_experts, std::min(n_experts, source.experts().n_experts_used())};
+        }
+        std::vector<float> weights(static_cast<size_t>(map.n_rows() * map.n_columns()), 0.0F);
+        for (int32_t distance = 1; distance <= kMapDistances; distance++) {
+            if (position + static_cast<size_t>(distance) >= layers.size()) {
+                continue;  // of the next token, of which these inputs say nothing as they are: all alike
+            }
+            const LayerMap::Target & target = map.targets[static_cast<size_t>(distance - 1)];
+            const Result<RouterWeights> router = read_router(source, target.layer, map.n_input, target.n_experts);
+            if (!router.is_ok()) {
+                return router.status();
+            }
+            if (!router.value().known()) {
+                return ExpertMaps();
+            }
+            float * rows = weights.data() + map.first_row(distance) * map.n_columns();
+            for (int64_t row = 0; row < target.n_experts; row++) {
+                std::copy_n(router.value().values.data() + row * map.n_input, map.n_input,
+                            rows + row * map.n_columns());
+            }
+        }
+        map.from_float(weights);
+        maps.layers.push_back(std::move(map));
+    }
+    return maps;
+}
 
 Result<ExpertMaps> train_maps(const GgufSource & source, const ActivationSpill & spill, int32_t n_ctx, int n_threads,
                               const JobProgress & progress) {

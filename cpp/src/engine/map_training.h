@@ -18,8 +18,8 @@ namespace edgemoe {
 Result<ExpertMaps> train_maps(const GgufSource & source, const ActivationSpill & spill, int32_t n_ctx, int n_threads,
                               const JobProgress & progress);
 
-// Maps that nothing was fitted to: the routers of the next layers, applied early. The next use is the layer's own
-// router's logits. Empty where a router is not known. kIo.
+// Maps that nothing was fitted to: the routers of the next layers, applied early. They say nothing of the next use and
+// of the next token. Empty where a router is not known. kIo.
 Result<ExpertMaps> untrained_maps(const GgufSource & source);
 
 }  // namespace edgemoe

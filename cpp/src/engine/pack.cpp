@@ -137,7 +137,8 @@ Status PackJob::run_steps() {
             return allocation.status();
         }
         report_.allocation = std::move(allocation).value();
-        const Result<uint64_t> bytes = packed_file_bytes(*source_, report_.allocation.types, extra(report_.allocation));
+        const Result<uint64_t> bytes =
+            packed_file_bytes(*source_, report_.allocation.types, extra(report_.allocation), &profile_->maps);
         if (!bytes.is_ok()) {
             return bytes.status();
         }
@@ -291,7 +292,7 @@ Result<TypeAllocation> PackJob::allocate() const {
 Result<TypeAllocation> PackJob::fit_file(uint64_t file_bytes) const {
     TypeAllocation guess;
     guess.types = stored_types(source_->experts());
-    Result<uint64_t> whole = packed_file_bytes(*source_, guess.types, extra(guess));
+    Result<uint64_t> whole = packed_file_bytes(*source_, guess.types, extra(guess), &profile_->maps);
     if (!whole.is_ok()) {
         return whole.status();
     }
@@ -316,7 +317,7 @@ Result<TypeAllocation> PackJob::fit_file(uint64_t file_bytes) const {
                                                               mebibytes(other))
                        : found.status();
         }
-        whole = packed_file_bytes(*source_, found.value().types, extra(found.value()));
+        whole = packed_file_bytes(*source_, found.value().types, extra(found.value()), &profile_->maps);
         if (!whole.is_ok() || whole.value() <= file_bytes) {
             return whole.is_ok() ? found : Result<TypeAllocation>(whole.status());
         }
@@ -332,7 +333,8 @@ Status PackJob::make_curve() {
         if (!found.is_ok()) {
             continue;  // the least of an objective that counts otherwise
         }
-        const Result<uint64_t> bytes = packed_file_bytes(*source_, found.value().types, extra(found.value()));
+        const Result<uint64_t> bytes =
+            packed_file_bytes(*source_, found.value().types, extra(found.value()), &profile_->maps);
         if (!bytes.is_ok()) {
             return bytes.status();
         }
@@ -466,7 +468,7 @@ std::vector<GgufKeyValue> PackJob::extra(const TypeAllocation & allocation) cons
 
 Result<std::unique_ptr<PackedWriter>> PackJob::write(const TypeAllocation & allocation) {
     Result<std::unique_ptr<PackedWriter>> created =
-        PackedWriter::create(*source_, output_, allocation.types, extra(allocation));
+        PackedWriter::create(*source_, output_, allocation.types, extra(allocation), &profile_->maps);
     if (!created.is_ok()) {
         return created.status();
     }
@@ -550,7 +552,7 @@ Status PackJob::finish(std::unique_ptr<PackedWriter> writer, const TypeAllocatio
     if (status.is_ok()) {
         status = journal_->remove();
     }
-    const Result<uint64_t> bytes = packed_file_bytes(*source_, allocation.types, extra(allocation));
+    const Result<uint64_t> bytes = packed_file_bytes(*source_, allocation.types, extra(allocation), &profile_->maps);
     report_.file_bytes = bytes.is_ok() ? bytes.value() : 0;
     report_.allocation = allocation;
     report_.measured = measured;

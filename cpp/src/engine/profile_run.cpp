@@ -29,12 +29,7 @@ Result<SpillShape> spill_shape(const GgufSource & source, const std::vector<int3
         part.layer = layer.layer;
         part.n_experts = static_cast<int32_t>(layer.experts.size());
         part.n_used = std::min(part.n_experts, source.experts().n_experts_used());
-        for (size_t p = 0; p < kProjectionCount; p++) {
-            const ExpertPart & matrix = layer.experts.front()[p];
-            if (matrix.present && static_cast<Projection>(p) != Projection::kDown) {
-                part.columns = static_cast<int32_t>(matrix.columns);
-            }
-        }
+        part.columns = input_columns(layer);
         shape.layers.push_back(part);
     }
     return shape;

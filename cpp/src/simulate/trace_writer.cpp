@@ -11,8 +11,7 @@ namespace {
 
 // Header pairs are separated by spaces, and a line is a line.
 std::string one_word(std::string text) {
-    std::replace_if(
-        text.begin(), text.end(), [](char c) { return c == ' ' || c == '\n' || c == '\r'; }, '_');
+    std::replace_if(text.begin(), text.end(), [](char c) { return c == ' ' || c == '\n' || c == '\r'; }, '_');
     return text;
 }
 
@@ -41,6 +40,15 @@ Result<std::unique_ptr<TraceWriter>> TraceWriter::create(const std::string & pat
 void TraceWriter::add(int64_t turn, TracePhase phase, int64_t token, int32_t layer, int32_t slot, int32_t expert) {
     std::fprintf(file_.get(), "%" PRId64 ",%d,%" PRId64 ",%" PRId32 ",%" PRId32 ",%" PRId32 "\n", turn,
                  phase == TracePhase::kDecode ? 1 : 0, token, layer, slot, expert);
+}
+
+// With as many digits as tell any two float32 apart.
+void TraceWriter::add_scores(const float * scores, size_t n) {
+    std::fputs("# next_use", file_.get());
+    for (size_t i = 0; i < n; ++i) {
+        std::fprintf(file_.get(), " %.9g", static_cast<double>(scores[i]));
+    }
+    std::fputc('\n', file_.get());
 }
 
 Status TraceWriter::close() {

@@ -56,6 +56,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="POLICY",
         help="which expert leaves the cache: lru, lfu, two-timescale, ... (docs/cache.md)",
     )
+    memory.add_argument(
+        "--profile", metavar="PROFILE", help="a profile of the model, whose maps then predict which experts come next"
+    )
 
     compute = parser.add_argument_group("context and computation")
     add_context(compute)
@@ -166,6 +169,7 @@ def _load(args: argparse.Namespace) -> Model:
             direct_io=TOGGLES[args.direct_io or "auto"],
             io=args.io,
             eviction=args.eviction,
+            profile=args.profile,
             flash_attention=TOGGLES[args.flash_attn or "auto"],
             cache_type_k=args.cache_type_k,
             cache_type_v=args.cache_type_v,
