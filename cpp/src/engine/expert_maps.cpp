@@ -49,7 +49,7 @@ void LayerMap::from_float(const std::vector<float> & values) {
 uint64_t ExpertMaps::bytes() const {
     uint64_t sum = 0;
     for (const LayerMap & map : layers) {
-        sum += map.weights.size();
+        sum += map.weight_bytes();
     }
     return sum;
 }

@@ -29,7 +29,7 @@ constexpr int32_t kMapType = 8;  // GGML_TYPE_Q8_0: half the bytes of 16 bits, a
 struct LayerMap {
     struct Target {
         int32_t layer = 0;      // block number
-        int32_t n_experts = 0;  // of it
+        int32_t n_experts = 0;  // of it; 0: there is none, and there are no rows of it
         int32_t n_used = 0;
     };
 
@@ -51,6 +51,9 @@ struct LayerMap {
     void from_float(const std::vector<float> & values);
 };
 
+// Maps without weights are enough to know what they take.
+enum class MapContent { kShapes, kWeights };
+
 constexpr int32_t kNextUse = kMapDistances + 1;
 
 // Value type.
@@ -58,7 +61,7 @@ struct ExpertMaps {
     std::vector<LayerMap> layers;  // in the order of computation
 
     bool empty() const { return layers.empty(); }
-    uint64_t bytes() const;
+    uint64_t bytes() const;                      // in memory, once weights are read
     const LayerMap * find(int32_t layer) const;  // nullptr: none
     // False for sizes out of all bounds, and for targets that are not the layers that follow.
     bool has_possible_shapes() const;

@@ -18,7 +18,8 @@ constexpr size_t kTargetNumbers = 3;  // of LayerMap::Target
 const std::string kTensorSuffix = ".profile.map";
 
 Status damaged(const std::string & path) {
-    return Status(StatusCode::kFormat, path + ": the maps that predict experts are not as they should be; make it again");
+    return Status(StatusCode::kFormat,
+                  path + ": the maps that predict experts are not as they should be; make it again");
 }
 
 // Empty if there is no such array.
@@ -76,7 +77,7 @@ std::vector<GgufKeyValue> map_entries(const ExpertMaps & maps, const std::string
             {prefix + "map.targets", targets}};
 }
 
-Result<ExpertMaps> read_maps(const std::string & path, const std::string & prefix) {
+Result<ExpertMaps> read_maps(const std::string & path, const std::string & prefix, MapContent content) {
     std::error_code ignored;
     if (!std::filesystem::exists(path, ignored)) {
         return Status(StatusCode::kNotFound, path + ": No such file or directory");
@@ -112,6 +113,9 @@ Result<ExpertMaps> read_maps(const std::string & path, const std::string & prefi
     }
     if (!maps.has_possible_shapes()) {
         return damaged(path);
+    }
+    if (content == MapContent::kShapes) {
+        return maps;
     }
     const Result<std::shared_ptr<const File>> file = File::open(path, false);
     if (!file.is_ok()) {

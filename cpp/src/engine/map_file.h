@@ -18,12 +18,13 @@ constexpr const char * kProfilePrefix = "edgemoe.profile.";
 std::string map_tensor_name(int32_t layer);
 bool is_map_tensor_name(const std::string & name);
 
-// PREFIX and: "map.layers" (i32: block numbers), "map.inputs" (i32: n_input of each), "map.experts" (i32), "map.targets"
-// (i32: layer, experts and experts used of each target of each map). Empty for no maps.
+// PREFIX and: "map.layers" (i32: block numbers), "map.inputs" (i32: n_input of each), "map.experts" (i32),
+// "map.targets" (i32: layer, experts and experts used of each target of each map). Empty for no maps.
 std::vector<GgufKeyValue> map_entries(const ExpertMaps & maps, const std::string & prefix);
 
 // Reads nothing but the header and the maps. Empty where the file has none under this prefix. kNotFound, kIo; kFormat
 // where they are not as map_entries() describes them.
-Result<ExpertMaps> read_maps(const std::string & path, const std::string & prefix);
+Result<ExpertMaps> read_maps(const std::string & path, const std::string & prefix,
+                             MapContent content = MapContent::kWeights);
 
 }  // namespace edgemoe

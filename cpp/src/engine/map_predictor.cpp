@@ -98,6 +98,9 @@ void MapPredictor::forecast(const LayerMap & map, ExpertStore & store) {
     for (int32_t distance = 1; distance <= kMapDistances; distance++) {
         const LayerMap::Target & target = map.targets[static_cast<size_t>(distance - 1)];
         const auto n_experts = static_cast<size_t>(target.n_experts), n_used = static_cast<size_t>(target.n_used);
+        if (n_experts == 0) {
+            continue;
+        }
         float * probabilities = outputs_.data() + map.first_row(distance);
         chosen_probabilities(probabilities, n_experts, n_used);
         most_likely(probabilities, n_experts, kMostNamed * n_used, &likeliest_);

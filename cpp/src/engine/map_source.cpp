@@ -6,14 +6,14 @@
 
 namespace edgemoe {
 
-Result<ExpertMaps> maps_for(const GgufSource & source, const LoadOptions & options) {
+Result<ExpertMaps> maps_for(const GgufSource & source, const LoadOptions & options, MapContent content) {
     if (!options.predict || !options.streaming || source.experts().empty()) {
         return ExpertMaps();
     }
     ExpertMaps trained;
     const std::string & path = options.profile.empty() ? source.path() : options.profile;
     if (!options.profile.empty() || source.packed()) {
-        Result<ExpertMaps> read = read_maps(path, options.profile.empty() ? kPackedPrefix : kProfilePrefix);
+        Result<ExpertMaps> read = read_maps(path, options.profile.empty() ? kPackedPrefix : kProfilePrefix, content);
         if (!read.is_ok()) {
             return read;
         }
@@ -23,7 +23,7 @@ Result<ExpertMaps> maps_for(const GgufSource & source, const LoadOptions & optio
         return Status(StatusCode::kInvalidArgument,
                       path + ": what it has to predict experts by is of another model than " + source.path());
     }
-    return trained.empty() ? untrained_maps(source) : trained;
+    return trained.empty() ? untrained_maps(source, content) : trained;
 }
 
 }  // namespace edgemoe

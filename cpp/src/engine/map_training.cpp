@@ -327,7 +327,7 @@ std::vector<const ExpertLayer *> evaluated_layers(const GgufSource & source) {
 
 }  // namespace
 
-Result<ExpertMaps> untrained_maps(const GgufSource & source) {
+Result<ExpertMaps> untrained_maps(const GgufSource & source, MapContent content) {
     const std::vector<const ExpertLayer *> layers = evaluated_layers(source);
     ExpertMaps maps;
     for (size_t position = 0; position < layers.size() && layers.size() > 1; position++) {
@@ -336,23 +336,33 @@ Result<ExpertMaps> untrained_maps(const GgufSource & source) {
         map.n_input = input_columns(*layers[position]);
         map.n_experts = static_cast<int32_t>(layers[position]->experts.size());
         map.trained = false;
-        for (size_t d = 0; d < map.targets.size(); d++) {
-            const ExpertLayer & target = *layers[(position + d + 1) % layers.size()];
+        // Of the next token these inputs say nothing as they are.
+        for (size_t d = 0; d < map.targets.size() && position + d + 1 < layers.size(); d++) {
+            const ExpertLayer & target = *layers[position + d + 1];
             const auto n_experts = static_cast<int32_t>(target.experts.size());
             map.targets[d] = {target.layer, n_experts, std::min(n_experts, source.experts().n_experts_used())};
         }
-        std::vector<float> weights(static_cast<size_t>(map.n_rows() * map.n_columns()), 0.0F);
+        if (map.n_rows() == 0) {
+            break;  // the last layer
+        }
+        std::vector<float> weights;
+        if (content == MapContent::kWeights) {
+            weights.resize(static_cast<size_t>(map.n_rows() * map.n_columns()), 0.0F);
+        }
         for (int32_t distance = 1; distance <= kMapDistances; distance++) {
-            if (position + static_cast<size_t>(distance) >= layers.size()) {
-                continue;  // of the next token, of which these inputs say nothing as they are: all alike
-            }
             const LayerMap::Target & target = map.targets[static_cast<size_t>(distance - 1)];
+            if (target.n_experts == 0) {
+                continue;
+            }
+            if (!has_router(source, target.layer, map.n_input, target.n_experts)) {
+                return ExpertMaps();
+            }
+            if (content == MapContent::kShapes) {
+                continue;
+            }
             const Result<RouterWeights> router = read_router(source, target.layer, map.n_input, target.n_experts);
             if (!router.is_ok()) {
                 return router.status();
-            }
-            if (!router.value().known()) {
-                return ExpertMaps();
             }
             float * rows = weights.data() + map.first_row(distance) * map.n_columns();
             for (int64_t row = 0; row < target.n_experts; row++) {
@@ -360,7 +370,9 @@ Result<ExpertMaps> untrained_maps(const GgufSource & source) {
                             rows + row * map.n_columns());
             }
         }
-        map.from_float(weights);
+        if (content == MapContent::kWeights) {
+            map.from_float(weights);
+        }
         maps.layers.push_back(std::move(map));
     }
     return maps;

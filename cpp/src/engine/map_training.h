@@ -20,6 +20,6 @@ Result<ExpertMaps> train_maps(const GgufSource & source, const ActivationSpill &
 
 // Maps that nothing was fitted to: the routers of the next layers, applied early. They say nothing of the next use and
 // of the next token. Empty where a router is not known. kIo.
-Result<ExpertMaps> untrained_maps(const GgufSource & source);
+Result<ExpertMaps> untrained_maps(const GgufSource & source, MapContent content);
 
 }  // namespace edgemoe

@@ -36,7 +36,8 @@ struct LaidOut {
     LoadOptions options;  // with the context that was chosen
 };
 
-Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, ExpertBufferType & type) {
+Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, ExpertBufferType & type,
+                        MapContent content) {
     initialize_llama();
     const uint64_t process_bytes = process_resident_bytes() + untouched_cache_bytes();
     Result<std::unique_ptr<GgufSource>> source = GgufSource::open(path, options.direct_io != Toggle::kOff);
@@ -45,7 +46,7 @@ Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, E
     }
     std::vector<size_t> row_tables =
         find_row_tables(*source.value(), options.streaming ? options.row_tables : Toggle::kOff);
-    Result<ExpertMaps> maps = maps_for(*source.value(), options);
+    Result<ExpertMaps> maps = maps_for(*source.value(), options, content);
     if (!maps.is_ok()) {
         return maps.status();
     }
@@ -86,7 +87,7 @@ Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, E
 
 Result<Model::Description> Model::describe(const std::string & path, const LoadOptions & options) {
     ExpertBufferType type;
-    Result<LaidOut> laid_out = lay_out(path, options, type);
+    Result<LaidOut> laid_out = lay_out(path, options, type, MapContent::kShapes);
     if (!laid_out.is_ok()) {
         return laid_out.status();
     }
@@ -97,7 +98,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
                                            const RowDecorator & decorate) {
     const auto start = std::chrono::steady_clock::now();
     std::unique_ptr<Model> model(new Model());
-    Result<LaidOut> laid_out = lay_out(path, options, model->type_);
+    Result<LaidOut> laid_out = lay_out(path, options, model->type_, MapContent::kWeights);
     if (!laid_out.is_ok()) {
         return laid_out.status();
     }

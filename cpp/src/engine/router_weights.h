@@ -17,6 +17,9 @@ struct RouterWeights {
     bool known() const { return !values.empty(); }
 };
 
+// False where read_router() would not know them. Reads nothing.
+bool has_router(const GgufSource & source, int32_t layer, int64_t n_columns, int64_t n_experts);
+
 // Of "blk.LAYER.ffn_gate_inp.weight". Not known where the file has no such matrix of `n_columns` x `n_experts`, or ggml
 // cannot dequantize it. kIo.
 Result<RouterWeights> read_router(const GgufSource & source, int32_t layer, int64_t n_columns, int64_t n_experts);

@@ -57,7 +57,8 @@ Status fit_softmax_map(const SoftmaxMapData & data, const SoftmaxMapOptions & op
     // A column that is always 0 keeps its weights.
     scales = (scales.array() < kLeastRms).select(1.0F, scales);
     const Eigen::RowVectorXf inverse = scales.cwiseInverse();
-    MatrixRef w(weights->data(), data.n_rows, data.n_columns);
+    // A copy, as Eigen places it: which of its kernels run depends on that, and with them the last bits.
+    Matrix w = ConstMatrixRef(weights->data(), data.n_rows, data.n_columns);
     w.array().rowwise() *= scales.array();
     Matrix first = Matrix::Zero(data.n_rows, data.n_columns), second = first, gradient(data.n_rows, data.n_columns);
     Matrix error(batch, data.n_rows);
@@ -88,6 +89,7 @@ Status fit_softmax_map(const SoftmaxMapData & data, const SoftmaxMapOptions & op
         }
     }
     w.array().rowwise() *= inverse.array();
+    MatrixRef(weights->data(), data.n_rows, data.n_columns) = w;
     return Status::ok();
 }
 

@@ -93,6 +93,25 @@ TEST_CASE("LookAheadsGiveTheLogitsThatTheyAreHanded") {
     CHECK(scores_of(make_predictor("look-ahead", {3, 3, 3}).get(), input, 3) == trained);
 }
 
+TEST_CASE("ACombinationWeighsBothAndDoesWithTheFirstAlone") {
+    const auto predictor = make_predictor("router+path", {1, 1, 2});
+    const std::vector<float> router = {0.0F, 0.1F};
+    const std::vector<int32_t> only = {0};
+    PredictionInput input;
+    input.router = router.data();
+    input.present = chosen(only);
+    CHECK(scores_of(predictor.get(), input, 2) == router);
+    for (int i = 0; i < 50; i++) {
+        predictor->learn(input, chosen(only));
+    }
+    const std::vector<float> scores = scores_of(predictor.get(), input, 2);
+    CHECK(scores[0] > scores[1]);
+    const std::vector<float> certain = {0.0F, 9.0F};
+    input.router = certain.data();
+    const std::vector<float> others = scores_of(predictor.get(), input, 2);
+    CHECK(others[1] > others[0]);
+}
+
 TEST_CASE("TheLikeliestComeFirstAndOfEqualsTheLowerNumber") {
     const std::vector<float> scores = {1, 5, 5, 7, 0};
     std::vector<int32_t> named;
