@@ -21,6 +21,9 @@ namespace {
 
 constexpr float kUseDecay = 0.8F;         // a use one token later counts that much less
 constexpr int64_t kProductTokens = 1024;  // of a router at a time
+// Where the target's router, applied early, names less of what is chosen, a linear map cannot follow its logits, and
+// does better with what was chosen in view.
+constexpr double kSureStart = 0.65;
 constexpr double kLeastAgreement = 0.95;  // of the router's logits with what was chosen: else something else chooses
 
 // The distributions that a layer's experts had, token after token: what the look-ahead is fitted to.
@@ -31,6 +34,8 @@ public:
     static Result<ChoiceDistribution> of(const GgufSource & source, const LayerActivations & layer) {
         ChoiceDistribution made;
         made.n_experts_ = layer.shape.n_experts;
+        made.n_used_ = layer.shape.n_used;
+        made.ids_ = layer.ids;
         made.values_.resize(static_cast<size_t>(layer.n_tokens * made.n_experts_));
         Result<RouterWeights> router =
             read_router(source, layer.shape.layer, layer.shape.columns, layer.shape.n_experts);
@@ -47,6 +52,20 @@ public:
     void get(int64_t token, float * row) const {
         ggml_fp16_to_fp32_row(values_.data() + token * n_experts_, row, n_experts_);
     }
+
+    // Half of that, half shared out evenly among those that were chosen.
+    void get_blend(int64_t token, float * row) const {
+        get(token, row);
+        std::transform(row, row + n_experts_, row, [](float value) { return 0.5F * value; });
+        for (const int32_t expert : chosen_of(ids_, token, n_used_)) {
+            if (expert >= 0) {
+                row[expert] += 0.5F / static_cast<float>(n_used_);
+            }
+        }
+    }
+
+    // What the token chose.
+    std::vector<int32_t> chosen(int64_t token) const { return chosen_of(ids_, token, n_used_); }
 
 private:
     bool take_router(const RouterWeights & router, const LayerActivations & layer) {
@@ -100,6 +119,8 @@ private:
     }
 
     int64_t n_experts_ = 0;
+    int32_t n_used_ = 0;
+    std::vector<int16_t> ids_;
     std::vector<uint16_t> values_;  // ggml_fp16_t, [n_tokens, n_experts]
 };
 
@@ -263,6 +284,7 @@ private:
         data.n_rows = shape_of(target).n_experts;
         const int64_t later = next_use ? 0 : tokens_to_target(position, distance);
         const ChoiceDistribution * choices = next_use ? nullptr : choices_.at(target).get();
+        bool blend = false;
         data.fill = [&, later, choices](const int32_t * tokens, int64_t n, float * inputs, float * targets) {
             features.fill(tokens, n, inputs);
             for (int64_t i = 0; i < n; i++) {
@@ -271,7 +293,7 @@ private:
                 if (choices == nullptr) {
                     future.get(token, row);
                 } else if (tokens[i] % n_ctx_ + later < n_ctx_) {
-                    choices->get(token, row);
+                    blend ? choices->get_blend(token, row) : choices->get(token, row);
                 } else {
                     std::fill(row, row + data.n_rows, 0.0F);  // of another window
                 }
@@ -283,11 +305,36 @@ private:
             if (!status.is_ok()) {
                 return status;
             }
+            blend = start_recall(data, *choices, later, *weights) < kSureStart;
         }
         return fit_softmax_map(data, {}, weights, [&](double fraction) {
             done->store(fraction, std::memory_order_relaxed);
             return !stop_.load(std::memory_order_relaxed);
         });
+    }
+
+    // The share of what was chosen that the start names, on some tokens.
+    static double start_recall(const SoftmaxMapData & data, const ChoiceDistribution & choices, int64_t later,
+                               const std::vector<float> & weights) {
+        const int64_t n = std::min(kProductTokens, data.n_tokens - later);
+        std::vector<int32_t> tokens(static_cast<size_t>(n)), named;
+        for (int64_t i = 0; i < n; i++) {
+            tokens[static_cast<size_t>(i)] = static_cast<int32_t>(i * (data.n_tokens - later) / n);
+        }
+        std::vector<float> inputs(static_cast<size_t>(n * data.n_columns)),
+            outputs(static_cast<size_t>(n * data.n_rows));
+        data.fill(tokens.data(), n, inputs.data(), outputs.data());
+        apply_map(inputs.data(), weights.data(), n, data.n_columns, data.n_rows, outputs.data());
+        int64_t n_named = 0, n_chosen = 0;
+        for (int64_t i = 0; i < n; i++) {
+            const std::vector<int32_t> chosen = choices.chosen(tokens[static_cast<size_t>(i)] + later);
+            most_likely(outputs.data() + i * data.n_rows, static_cast<size_t>(data.n_rows), chosen.size(), &named);
+            n_chosen += static_cast<int64_t>(chosen.size());
+            for (const int32_t expert : chosen) {
+                n_named += std::count(named.begin(), named.end(), expert);
+            }
+        }
+        return static_cast<double>(n_named) / static_cast<double>(std::max<int64_t>(1, n_chosen));
     }
 
     Status start_from_router(size_t target, int64_t n_input, const SoftmaxMapData & data,
