@@ -47,8 +47,4 @@ std::unique_ptr<Predictor> make_router_and_path(PredictorShape shape) {
     return std::make_unique<Combination>(make_router_look_ahead(shape), make_path_statistic(shape), shape);
 }
 
-std::unique_ptr<Predictor> make_look_ahead_and_path(PredictorShape shape) {
-    return std::make_unique<Combination>(make_trained_look_ahead(shape), make_path_statistic(shape), shape);
-}
-
 }  // namespace edgemoe

@@ -17,13 +17,9 @@ struct NamedPredictor {
 };
 
 constexpr std::array kPredictors = {
-    NamedPredictor{"popularity", make_popularity},
-    NamedPredictor{"previous-token", make_previous_token},
-    NamedPredictor{"path", make_path_statistic},
-    NamedPredictor{"router", make_router_look_ahead},
-    NamedPredictor{"router+path", make_router_and_path},
-    NamedPredictor{"look-ahead", make_trained_look_ahead},
-    NamedPredictor{"look-ahead+path", make_look_ahead_and_path},
+    NamedPredictor{"popularity", make_popularity},       NamedPredictor{"previous-token", make_previous_token},
+    NamedPredictor{"path", make_path_statistic},         NamedPredictor{"router", make_router_look_ahead},
+    NamedPredictor{"router+path", make_router_and_path}, NamedPredictor{"look-ahead", make_trained_look_ahead},
 };
 
 }  // namespace

@@ -48,8 +48,8 @@ struct PredictorShape {
     int32_t n_experts = 0;  // of the target
 };
 
-// "popularity", "previous-token", "path", "router", "look-ahead" (trained), "router+path" and "look-ahead+path"
-// (docs/prediction.md says what each is). nullptr for
+// "popularity", "previous-token", "path", "router", "router+path" and "look-ahead" (trained; docs/prediction.md
+// says what each is). nullptr for
 // an unknown name.
 std::unique_ptr<Predictor> make_predictor(const std::string & name, PredictorShape shape);
 std::vector<std::string> predictor_names();

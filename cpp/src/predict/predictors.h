@@ -14,7 +14,6 @@ std::unique_ptr<Predictor> make_path_statistic(PredictorShape shape);
 std::unique_ptr<Predictor> make_router_look_ahead(PredictorShape shape);
 std::unique_ptr<Predictor> make_trained_look_ahead(PredictorShape shape);
 std::unique_ptr<Predictor> make_router_and_path(PredictorShape shape);
-std::unique_ptr<Predictor> make_look_ahead_and_path(PredictorShape shape);
 
 // Calls take(expert) for each expert that was chosen.
 template <typename Take>
