@@ -179,7 +179,7 @@ private:
     Status read_row(std::string_view line) {
         Row row;
         constexpr std::array kColumns = {&Row::turn, &Row::phase, &Row::token, &Row::layer, &Row::slot, &Row::expert};
-        for (int64_t Row::* column : kColumns) {
+        for (int64_t Row::*column : kColumns) {
             const std::optional<int64_t> number = whole_number(take_until(&line, ','));
             if (!number) {
                 return error("expected turn,phase,step,layer,slot,expert,... as whole numbers");

@@ -11,7 +11,8 @@ namespace {
 
 // Header pairs are separated by spaces, and a line is a line.
 std::string one_word(std::string text) {
-    std::replace_if(text.begin(), text.end(), [](char c) { return c == ' ' || c == '\n' || c == '\r'; }, '_');
+    std::replace_if(
+        text.begin(), text.end(), [](char c) { return c == ' ' || c == '\n' || c == '\r'; }, '_');
     return text;
 }
 
