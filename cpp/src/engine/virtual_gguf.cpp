@@ -19,10 +19,16 @@ struct StreamFunctions {
     static int read(void * cookie, char * buffer, int size) {
         return static_cast<int>(of(cookie).read(buffer, static_cast<size_t>(size)));
     }
-    static fpos_t seek(void * cookie, fpos_t offset, int whence) { return of(cookie).seek(offset, whence); }
-    static FILE * open(VirtualGguf * gguf) { return funopen(gguf, read, nullptr, seek, nullptr); }
+    static fpos_t seek(void * cookie, fpos_t offset, int whence) {
+        return of(cookie).seek(offset, whence);
+    }
+    static FILE * open(VirtualGguf * gguf) {
+        return funopen(gguf, read, nullptr, seek, nullptr);
+    }
 #else
-    static ssize_t read(void * cookie, char * buffer, size_t size) { return of(cookie).read(buffer, size); }
+    static ssize_t read(void * cookie, char * buffer, size_t size) {
+        return of(cookie).read(buffer, size);
+    }
     static int seek(void * cookie, off64_t * offset, int whence) {
         const int64_t position = of(cookie).seek(*offset, whence);
         *offset = position;
