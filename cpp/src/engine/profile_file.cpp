@@ -317,8 +317,8 @@ SensitivityTable read_sensitivity(const std::vector<LayerProfile> & layers, File
 }  // namespace
 
 Status Profile::save(const std::string & path) const {
-    constexpr size_t kTensorsOfLayer = 9;
-    FileWriter file(layers.size() * kTensorsOfLayer + 1);
+    constexpr size_t kTensorsOfLayer = 8;
+    FileWriter file(layers.size() * kTensorsOfLayer + maps.layers.size() + 1);
     gguf_context * gguf = file.gguf();
     gguf_set_val_str(gguf, "general.architecture", "edgemoe-profile");
     gguf_set_val_u32(gguf, file.key("version").c_str(), kProfileVersion);
