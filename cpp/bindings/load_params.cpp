@@ -89,6 +89,7 @@ void register_load_params(py::module_ & module) {
     bound.def_readwrite("cache_type_v", &LoadParams::cache_type_v);
     bound.def_readwrite("io", &LoadParams::io);
     bound.def_readwrite("eviction", &LoadParams::eviction);
+    bound.def_readwrite("profile", &LoadParams::profile);
     bound.def_property(
         "streaming",
         [](const LoadParams & params) { return params.values.streaming == EDGEMOE_STREAMING_OFF ? "off" : "auto"; },

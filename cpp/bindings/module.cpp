@@ -16,6 +16,7 @@ PYBIND11_MODULE(_core, module) {
     register_planning(module);
     register_evaluate(module);
     register_profile(module);
+    register_judge(module);
     register_pack(module);
     register_packed(module);
     module.def("version", [] { return edgemoe_version(); });

@@ -15,6 +15,7 @@ struct LoadParams {
     std::optional<std::string> cache_type_v;
     std::optional<std::string> io;
     std::optional<std::string> eviction;
+    std::optional<std::string> profile;  // a path
 
     // A copy whose pointers borrow from this object.
     edgemoe_load_params borrow() const {
@@ -28,6 +29,7 @@ struct LoadParams {
         point(params.cache_type_v, cache_type_v);
         point(params.io, io);
         point(params.eviction, eviction);
+        point(params.profile, profile);
         return params;
     }
 };
@@ -45,6 +47,12 @@ struct EvaluateParams {
 
 struct ProfileParams {
     edgemoe_profile_params values = client::default_profile_params();
+    LoadParams load;
+    std::optional<std::string> activations;  // a path
+};
+
+struct JudgeParams {
+    edgemoe_judge_params values = client::default_judge_params();
     LoadParams load;
     std::optional<std::string> activations;  // a path
 };

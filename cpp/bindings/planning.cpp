@@ -25,6 +25,7 @@ py::dict to_dict(const edgemoe_forecast & forecast) {
     record["kv_cache_bytes"] = forecast.kv_cache_bytes;
     record["compute_bytes"] = forecast.compute_bytes;
     record["io_bytes"] = forecast.io_bytes;
+    record["map_bytes"] = forecast.map_bytes;
     record["reserve_bytes"] = forecast.reserve_bytes;
     record["expert_cache_bytes"] = forecast.expert_cache_bytes;
     record["expert_bytes"] = forecast.expert_bytes;

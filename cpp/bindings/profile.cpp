@@ -51,6 +51,7 @@ py::dict info(const client::Profile & profile) {
     record["few_tokens"] = values.few_tokens;
     record["n_hardly_reached"] = values.n_hardly_reached;
     record["has_sensitivity"] = values.has_sensitivity;
+    record["map_bytes"] = values.map_bytes;
     return record;
 }
 
@@ -101,7 +102,10 @@ void register_profile(py::module_ & module) {
             [](ProfileParams & params, bool value) { params.values.keep_activations = value; })
         .def_property(
             "sensitivity", [](const ProfileParams & params) { return params.values.sensitivity; },
-            [](ProfileParams & params, bool value) { params.values.sensitivity = value; });
+            [](ProfileParams & params, bool value) { params.values.sensitivity = value; })
+        .def_property(
+            "maps", [](const ProfileParams & params) { return params.values.maps; },
+            [](ProfileParams & params, bool value) { params.values.maps = value; });
     py::class_<client::Profile>(module, "Profile", "A profile; edgemoe.Profile is what to use.")
         .def(py::init(&open), py::arg("path"))
         .def_static("run", &run, py::arg("path"), py::arg("text"), py::arg("output"), py::arg("params"),

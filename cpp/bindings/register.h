@@ -19,6 +19,7 @@ void register_model(pybind11::module_ & module);
 void register_planning(pybind11::module_ & module);
 void register_evaluate(pybind11::module_ & module);
 void register_profile(pybind11::module_ & module);
+void register_judge(pybind11::module_ & module);
 void register_pack(pybind11::module_ & module);
 void register_packed(pybind11::module_ & module);
 

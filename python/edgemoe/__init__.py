@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgemoe.packed import repack, unpack
     from edgemoe.packing import pack
     from edgemoe.planning import plan, replay
+    from edgemoe.prediction import judge_predictors
     from edgemoe.profiling import Profile, open_profile, profile
     from edgemoe.records import (
         Evaluation,
@@ -28,9 +29,12 @@ if TYPE_CHECKING:
         LayerRecall,
         ModelInfo,
         PackReport,
+        PredictionReport,
+        PredictorRecall,
         ProfileInfo,
         Replay,
         ReplayRow,
+        RetentionRow,
         Stats,
         TypeUse,
     )
@@ -51,10 +55,13 @@ __all__ = [
     "ModelInfo",
     "OutOfBudgetError",
     "PackReport",
+    "PredictionReport",
+    "PredictorRecall",
     "Profile",
     "ProfileInfo",
     "Replay",
     "ReplayRow",
+    "RetentionRow",
     "Stats",
     "TextStream",
     "TypeUse",
@@ -62,6 +69,7 @@ __all__ = [
     "default_model_path",
     "evaluate",
     "inspect",
+    "judge_predictors",
     "load",
     "open_profile",
     "pack",
@@ -82,6 +90,7 @@ _HOMES = {
     "packed": ("repack", "unpack"),
     "packing": ("pack",),
     "planning": ("plan", "replay"),
+    "prediction": ("judge_predictors",),
     "profiling": ("Profile", "open_profile", "profile"),
     "records": (
         "Evaluation",
@@ -91,9 +100,12 @@ _HOMES = {
         "LayerRecall",
         "ModelInfo",
         "PackReport",
+        "PredictionReport",
+        "PredictorRecall",
         "ProfileInfo",
         "Replay",
         "ReplayRow",
+        "RetentionRow",
         "Stats",
         "TypeUse",
     ),

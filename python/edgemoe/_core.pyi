@@ -25,6 +25,7 @@ class LoadParams:
     cache_type_v: str | None
     io: str | None
     eviction: str | None
+    profile: bytes | None
     def __init__(self) -> None: ...
 
 class GenerateParams:
@@ -92,6 +93,7 @@ class ProfileParams:
     n_tokens: int
     keep_activations: bool
     sensitivity: bool
+    maps: bool
     def __init__(self) -> None: ...
 
 class Profile:
@@ -102,6 +104,17 @@ class Profile:
     ) -> Profile: ...
     def info(self) -> dict[str, Any]: ...
     def layer(self, index: int) -> dict[str, Any]: ...
+
+class JudgeParams:
+    load: LoadParams
+    activations: bytes | None
+    n_tokens: int
+    keep_activations: bool
+    def __init__(self) -> None: ...
+
+def judge_predictors(
+    path: bytes, profile: bytes, text: bytes, params: JudgeParams, progress: JobProgress | None = None
+) -> str: ...
 
 class PackParams:
     load: LoadParams

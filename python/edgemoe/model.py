@@ -62,6 +62,7 @@ def load(
     eviction: str | None = None,
     prefetch: Literal["auto", "off", "always"] | None = None,
     prewarm: bool | None = None,
+    profile: StrPath | None = None,
     flash_attention: bool | None = None,
     cache_type_k: str | None = None,
     cache_type_v: str | None = None,
@@ -82,6 +83,8 @@ def load(
     eviction: policy that chooses which expert leaves the cache.
     prefetch: read and protect experts that are forecast; "auto": as long as it pays.
     prewarm: fill free room with the experts that the last runs used most; None: unless prefetch is "off".
+    profile: a profile of this model (edgemoe.profile), whose maps then predict which experts come next; None: those of
+        a packed file, or rules of thumb.
     cache_type_k, cache_type_v: ggml types of the KV cache ("f16", "q8_0").
     progress: called with the fraction that is loaded, on the calling thread; returning False stops (Cancelled).
 
@@ -106,6 +109,7 @@ def load(
         eviction=eviction,
         prefetch=prefetch,
         prewarm=prewarm,
+        profile=None if profile is None else os.fsencode(profile),
         flash_attention=flash_attention,
         cache_type_k=cache_type_k,
         cache_type_v=cache_type_v,

@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 
 
 Params = TypeVar(
-    "Params", _core.LoadParams, _core.GenerateParams, _core.EvaluateParams, _core.ProfileParams, _core.PackParams
+    "Params",
+    _core.LoadParams,
+    _core.GenerateParams,
+    _core.EvaluateParams,
+    _core.ProfileParams,
+    _core.JudgeParams,
+    _core.PackParams,
 )
 
 

@@ -32,6 +32,7 @@ def profile(
     activations: StrPath | None = None,
     keep_activations: bool | None = None,
     sensitivity: bool | None = None,
+    maps: bool | None = None,
     progress: Callable[[str, float, float | None], object] | None = None,
 ) -> Profile:
     """Evaluates a model on a text and writes what its experts did and saw to `output`, which is also returned.
@@ -44,6 +45,7 @@ def profile(
     memory, expert_cache, n_threads, direct_io, io: as for load().
     activations: where the temporary file is; None: beside the output. keep_activations: do not remove it at the end.
     sensitivity: False leaves out what each type of each expert is expected to cost; packing then finds it out.
+    maps: False leaves out the linear maps that predict which experts come next (docs/prediction.md).
     progress: called with (step, fraction, seconds left or None); returning False stops (Cancelled).
 
     Raises what load() does, ValueError for a text that is shorter than a window or not UTF-8, EdgemoeError for a model
@@ -60,6 +62,7 @@ def profile(
         n_tokens=n_tokens,
         keep_activations=keep_activations,
         sensitivity=sensitivity,
+        maps=maps,
     )
     return Profile(_core.Profile.run(encode_path(path), encode_text(text), os.fsencode(output), params, progress))
 

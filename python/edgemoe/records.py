@@ -188,6 +188,8 @@ class Forecast(Record):
     kv_cache_bytes: int
     compute_bytes: int
     io_bytes: int
+    map_bytes: int
+    """What predicts experts."""
     reserve_bytes: int
     """Tokenizer, graphs, the allocator's losses: a guess."""
     expert_cache_bytes: int
@@ -295,6 +297,8 @@ class ProfileInfo(Record):
     """An expert that fewer tokens were routed to is hardly reached."""
     n_hardly_reached: int
     has_sensitivity: bool
+    map_bytes: int
+    """Of the linear maps that predict experts, in memory; 0: there are none."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -318,6 +322,52 @@ class LayerProfile(Record):
     squared."""
     down_moments: npt.NDArray[np.float32] | None
     """The same of down's input; None where the model's activation is not understood."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictorRecall(Record):
+    """How well one predictor knows which experts come next: the share of the experts that a layer chose which were
+    among as many that it named. Lists of shares are by how many layers ahead the prediction looks, 1, 2 and 3."""
+
+    predictor: str
+    mean: list[float | None]
+    """Over the layers whose target is of the same token; None where it makes no prediction."""
+    mean_of_all: list[float | None]
+    """Over all layers: after a token's last come the first ones of the next token."""
+    by_layer: list[list[float | None]]
+    """By layer that the prediction is made in."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RetentionRow(Record):
+    """One eviction policy, or the bound ("belady"), at one cache size, while a text is decoded token by token."""
+
+    policy: str
+    cache_bytes: int
+    cache_share: float
+    """Of all experts' bytes."""
+    hit_rate: float
+    missed_bytes_per_token: float
+    ratio_to_lru: float | None
+    """Missed bytes over those of LRU; None: LRU misses none."""
+    ratio_to_belady: float | None
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionReport(Record):
+    """What judge_predictors found."""
+
+    tokens: int
+    """That were judged."""
+    fitted_tokens: int
+    """Of the profile's text."""
+    layers: list[int]
+    """The N of blk.N of the layers, in order."""
+    control: list[float | None]
+    """By layer: the layer's own router on its own input. Other than 1: the router alone does not choose (or its
+    weights were not found: None)."""
+    predictors: list[PredictorRecall]
+    retention: list[RetentionRow]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,6 +89,20 @@ static void a_profile_is_written_and_opened(const char * path, const char * outp
     edgemoe_profile_free(opened);
     edgemoe_profile_free(made);
     edgemoe_profile_free(NULL);
+
+    CHECK(info.map_bytes > 0 && other.map_bytes == info.map_bytes);
+    edgemoe_text report = {NULL, 0};
+    CHECK_OK(edgemoe_judge_predictors(path, output, TEXT, strlen(TEXT), NULL, &report, &error));
+    CHECK(strlen(report.data) == report.size);
+    CHECK(strstr(report.data, "\"look-ahead\"") != NULL && strstr(report.data, "\"next-use\"") != NULL);
+    edgemoe_text_free(&report);
+    edgemoe_load_params load;
+    edgemoe_load_params_init(&load);
+    load.n_ctx = WINDOW;
+    load.profile = output;
+    edgemoe_model * model = NULL;
+    CHECK_OK(edgemoe_load(path, &load, &model, &error));
+    edgemoe_free(model);
     remove(output);
 }
 
@@ -105,6 +119,10 @@ static void wrong_calls_are_refused(const char * path, const char * output) {
     CHECK(edgemoe_profile_open(path, &profile, &error) == EDGEMOE_FORMAT);
     CHECK(edgemoe_profile_open(path, NULL, NULL) == EDGEMOE_INVALID_ARGUMENT);
     CHECK(profile == NULL);
+    edgemoe_text report = {NULL, 0};
+    CHECK(edgemoe_judge_predictors(path, output, TEXT, strlen(TEXT), NULL, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
+    CHECK(edgemoe_judge_predictors(path, output, TEXT, strlen(TEXT), NULL, &report, &error) == EDGEMOE_NOT_FOUND);
+    CHECK(report.data == NULL);
 
     edgemoe_pack_params params;
     edgemoe_pack_params_init(&params);

@@ -56,7 +56,7 @@ def test_a_plan_is_what_loading_gives(text_file: Path, options: dict[str, str], 
 
 def test_the_ledger_adds_up(text_file: Path) -> None:
     forecast = edgemoe.plan(text_file, memory="1GiB", probe_seconds=0)
-    parts = ("process", "hot", "kv_cache", "compute", "io", "reserve", "expert")
+    parts = ("process", "hot", "kv_cache", "compute", "io", "map", "reserve", "expert")
     assert forecast.mode == "resident"
     assert forecast.resident_memory_bytes == sum(forecast[f"{part}_bytes"] for part in parts)
     assert forecast.least_memory_bytes < forecast.useful_memory_bytes < forecast.resident_memory_bytes < 1 << 30

@@ -15,12 +15,25 @@ ARROWS = {
     "predict": {"base"},
     "quant": {"base"},
     "rounding": {"base"},
+    "fitting": {"base"},
     "simulate": {"cache", "predict", "base"},
     "store": {"storage", "cache", "predict", "base"},
     "backend": {"store", "storage", "cache", "predict", "base"},
-    "engine": {"backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"},
+    "engine": {"backend", "simulate", "quant", "rounding", "fitting", "store", "storage", "cache", "predict", "base"},
     "c_api": {
-        *("engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"),
+        *(
+            "engine",
+            "backend",
+            "simulate",
+            "quant",
+            "rounding",
+            "fitting",
+            "store",
+            "storage",
+            "cache",
+            "predict",
+            "base",
+        ),
         "edgemoe",
     },
     "ggml_api": {
@@ -28,7 +41,7 @@ ARROWS = {
         *("base", "edgemoe"),
     },
 }
-WITHOUT_GGML = ["base", "storage", "cache", "predict", "quant", "simulate", "store"]
+WITHOUT_GGML = ["base", "storage", "cache", "predict", "quant", "fitting", "simulate", "store"]
 WITHOUT_LLAMA = [*WITHOUT_GGML, "backend", "rounding"]
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)

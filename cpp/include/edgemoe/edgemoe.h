@@ -109,6 +109,8 @@ typedef struct edgemoe_load_params {
     edgemoe_prefetch prefetch;
     edgemoe_toggle prewarm; /* while nothing else is read, fill free room with the experts that the last runs used most,
                                which are remembered in the user's cache folder; AUTO: unless prefetch is off */
+    const char * profile;      /* path of a profile of this model (edgemoe_profile_run), whose maps then predict which
+                                  experts come next; NULL: those of a packed file, or rules of thumb */
 } edgemoe_load_params;
 
 EDGEMOE_API void edgemoe_load_params_init(edgemoe_load_params * params);
@@ -391,6 +393,7 @@ typedef struct edgemoe_forecast {
      * reading and computing overlapped. 0 without a probe. */
     double tokens_per_second_slow;
     double tokens_per_second_fast;
+    uint64_t map_bytes; /* what predicts experts; the ceiling has to hold it too */
 } edgemoe_forecast;
 
 EDGEMOE_API void edgemoe_forecast_init(edgemoe_forecast * forecast);
@@ -530,6 +533,7 @@ typedef struct edgemoe_profile_params {
     bool sensitivity; /* find out what each type of each expert is expected to cost, for packing; true */
     edgemoe_job_callback progress;
     void * progress_user_data;
+    bool maps; /* fit the linear maps that predict which experts come next; true */
 } edgemoe_profile_params;
 
 EDGEMOE_API void edgemoe_profile_params_init(edgemoe_profile_params * params);
@@ -561,6 +565,7 @@ typedef struct edgemoe_profile_info {
     uint32_t few_tokens;       /* an expert with fewer tokens is hardly reached */
     uint64_t n_hardly_reached; /* such experts */
     bool has_sensitivity;
+    uint64_t map_bytes; /* of the linear maps that predict experts, in memory; 0: there are none */
 } edgemoe_profile_info;
 
 EDGEMOE_API void edgemoe_profile_info_init(edgemoe_profile_info * info);
@@ -591,6 +596,25 @@ EDGEMOE_API void edgemoe_layer_profile_init(edgemoe_layer_profile * layer);
 /* `index`: below n_layers. */
 EDGEMOE_API edgemoe_code edgemoe_profile_layer_get(const edgemoe_profile * profile, size_t index,
                                                    edgemoe_layer_profile * layer, edgemoe_error * error);
+
+typedef struct edgemoe_judge_params {
+    size_t struct_size;
+    const edgemoe_load_params * load; /* as in edgemoe_evaluate_params */
+    uint64_t n_tokens;                /* most tokens of the text that are used; 0: all */
+    const char * activations;         /* path of the temporary file of what the experts see; NULL: beside the profile */
+    bool keep_activations;            /* do not remove it at the end; false */
+    edgemoe_job_callback progress;
+    void * progress_user_data;
+} edgemoe_judge_params;
+
+EDGEMOE_API void edgemoe_judge_params_init(edgemoe_judge_params * params);
+
+/* How well each predictor knows which experts of the model at `path` come next: fitted on the text of `profile`, judged
+ * on `text`, `text_size` bytes of UTF-8, which should be another one; and the hit rates of the eviction policies while
+ * that text is decoded. *report is a JSON object, see docs/prediction.md; free it with edgemoe_text_free. */
+EDGEMOE_API edgemoe_code edgemoe_judge_predictors(const char * path, const char * profile, const char * text,
+                                                  size_t text_size, const edgemoe_judge_params * params,
+                                                  edgemoe_text * report, edgemoe_error * error);
 
 typedef enum edgemoe_objective {
     EDGEMOE_OBJECTIVE_SIZE = 0,      /* bytes in the file */

@@ -69,6 +69,12 @@ inline edgemoe_profile_params default_profile_params() {
     return params;
 }
 
+inline edgemoe_judge_params default_judge_params() {
+    edgemoe_judge_params params;
+    edgemoe_judge_params_init(&params);
+    return params;
+}
+
 inline edgemoe_pack_params default_pack_params() {
     edgemoe_pack_params params;
     edgemoe_pack_params_init(&params);
@@ -437,6 +443,24 @@ private:
 
     std::unique_ptr<edgemoe_profile, decltype(&edgemoe_profile_free)> handle_;
 };
+
+// How well each predictor, fitted on the text of `profile`, knows on `text` (UTF-8) which experts come next; returns
+// the report, a JSON object. `progress` (may be empty) takes the place of params.progress.
+inline std::string judge_predictors(const std::string & path, const std::string & profile, const std::string & text,
+                                    const edgemoe_judge_params & params = default_judge_params(),
+                                    const JobProgress & progress = {}) {
+    edgemoe_judge_params effective = params;
+    detail::JobCallback callback{progress};
+    detail::set_progress(effective, callback);
+    edgemoe_text report{};
+    edgemoe_error error;
+    const edgemoe_code code = edgemoe_judge_predictors(detail::zero_terminated(path, "the path"),
+                                                       detail::zero_terminated(profile, "the profile's path"),
+                                                       text.data(), text.size(), &effective, &report, &error);
+    callback.rethrow();
+    check(code, error);
+    return detail::take(report);
+}
 
 // Packs the model at `path` by `profile` into `output` (not used in a dry run); returns the report, a JSON object.
 // `progress` (may be empty) takes the place of params.progress.

@@ -26,11 +26,12 @@ struct Routed {
     int32_t token = 0;
 };
 
-// What a LayerPredictor is given: the last token of the ubatch.
+// What a LayerPredictor is given: the last token of the ubatch, and what those before it chose.
 struct LastToken {
     int32_t layer = 0;
     const float * ffn_input = nullptr;
     std::vector<int32_t> ids;
+    std::vector<int32_t> earlier_ids;
 };
 
 struct RoutedExpert {
@@ -62,8 +63,11 @@ LastToken last_token(int32_t layer, const ggml_tensor * product) {
         token.ffn_input = reinterpret_cast<const float *>(static_cast<const char *>(input->data) +
                                                           (input->ne[2] - 1) * static_cast<int64_t>(input->nb[2]));
     }
-    for (int64_t slot = 0; slot < routing->ne[0]; slot++) {
-        token.ids.push_back(routed_expert(routing, routing->ne[1] - 1, slot));
+    for (int64_t number = 0; number < routing->ne[1]; number++) {
+        std::vector<int32_t> & ids = number + 1 < routing->ne[1] ? token.earlier_ids : token.ids;
+        for (int64_t slot = 0; slot < routing->ne[0]; slot++) {
+            ids.push_back(routed_expert(routing, number, slot));
+        }
     }
     return token;
 }
@@ -272,8 +276,13 @@ void ExpertMatmul::run(void * data, int thread) {
     try {
         if (thread == 0 && job.to_predict) {
             const LastToken & token = *job.to_predict;
-            job.type->predictor()->predict(token.layer, token.ffn_input, token.ids.data(), nullptr,
-                                           static_cast<int>(token.ids.size()), *job.type->store());
+            LayerPredictor & predictor = *job.type->predictor();
+            const auto n_ids = static_cast<int>(token.ids.size());
+            if (!token.earlier_ids.empty()) {
+                predictor.pass_over(token.layer, token.earlier_ids.data(),
+                                    static_cast<int>(token.earlier_ids.size()) / n_ids, n_ids);
+            }
+            predictor.predict(token.layer, token.ffn_input, token.ids.data(), nullptr, n_ids, *job.type->store());
         }
         job.work(*(*job.workers)[static_cast<size_t>(thread)]);
     } catch (const std::bad_alloc &) {

@@ -11,6 +11,15 @@ class LayerPredictor {
 public:
     virtual ~LayerPredictor() = default;
 
+    // The tokens before the ubatch's last one, ids[token * n_ids + slot]; called right before predict(), where there
+    // are any.
+    virtual void pass_over(int32_t layer, const int32_t * ids, int n_tokens, int n_ids) {
+        static_cast<void>(layer);
+        static_cast<void>(ids);
+        static_cast<void>(n_tokens);
+        static_cast<void>(n_ids);
+    }
+
     // Layer `layer` is about to be computed, of a ubatch whose last token has the FFN input `ffn_input` (as many floats
     // as the layer's experts have columns; nullptr if it is not in one piece) and chose the experts `ids`, in the
     // router's order, with the weights `weights` (nullptr where they are not known). What it thinks comes next goes to

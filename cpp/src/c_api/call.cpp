@@ -106,6 +106,7 @@ Status load_options(const edgemoe_load_params * given, LoadOptions * options) {
     options->prewarm = static_cast<Toggle>(params.prewarm);
     options->io = params.io != nullptr ? params.io : options->io;
     options->eviction = params.eviction != nullptr ? params.eviction : options->eviction;
+    options->profile = params.profile != nullptr ? params.profile : "";
     if (params.progress != nullptr) {
         options->progress = [callback = params.progress, user_data = params.progress_user_data](float fraction) {
             return callback(fraction, user_data);

@@ -58,6 +58,7 @@ edgemoe_code edgemoe_plan(const char * path, const edgemoe_load_params * params,
         record.kv_cache_bytes = plan.memory.kv_cache_bytes;
         record.compute_bytes = plan.memory.compute_bytes;
         record.io_bytes = plan.memory.io_bytes;
+        record.map_bytes = plan.memory.map_bytes;
         record.reserve_bytes = plan.memory.reserve_bytes;
         record.expert_cache_bytes = plan.cache_bytes;
         record.expert_bytes = plan.memory.expert_bytes;

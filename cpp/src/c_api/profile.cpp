@@ -30,6 +30,7 @@ void edgemoe_profile_params_init(edgemoe_profile_params * params) {
     params->n_tokens = defaults.n_tokens;
     params->keep_activations = defaults.keep_spill;
     params->sensitivity = defaults.sensitivity;
+    params->maps = defaults.maps;
 }
 
 edgemoe_code edgemoe_profile_run(const char * path, const char * text, size_t text_size, const char * output,
@@ -50,6 +51,7 @@ edgemoe_code edgemoe_profile_run(const char * path, const char * text, size_t te
         options.spill_path = params.activations != nullptr ? params.activations : "";
         options.keep_spill = params.keep_activations;
         options.sensitivity = params.sensitivity;
+        options.maps = params.maps;
         Result<Profile> result = edgemoe::run_profile(path, std::string(text, text_size), output, options,
                                                       job_progress(params.progress, params.progress_user_data));
         if (result.is_ok() && profile != nullptr) {
@@ -93,6 +95,7 @@ edgemoe_code edgemoe_profile_info_get(const edgemoe_profile * handle, edgemoe_pr
         record.few_tokens = edgemoe::kFewTokens;
         record.n_hardly_reached = profile.hardly_reached().size();
         record.has_sensitivity = profile.sensitivity.has_value();
+        record.map_bytes = profile.maps.bytes();
         return give_record(record, info);
     });
 }

@@ -20,6 +20,7 @@ constexpr std::array kPolicies = {
     NamedPolicy{"decayed-frequency", make_decayed_frequency_policy},
     NamedPolicy{"frequency-distance", make_frequency_distance_policy},
     NamedPolicy{"two-timescale", make_two_timescale_policy},
+    NamedPolicy{"next-use", make_next_use_policy},
 };
 
 }  // namespace

@@ -75,8 +75,8 @@ struct PolicyShape {
     int32_t n_experts = 0;  // most experts of any layer
 };
 
-// "lru", "lfu", "decayed-frequency", "frequency-distance" (the EdgeMoE paper's), "two-timescale" and "default"
-// (docs/cache.md says which and why). nullptr for an unknown name.
+// "lru", "lfu", "decayed-frequency", "frequency-distance" (the EdgeMoE paper's), "two-timescale", "next-use" (by
+// on_scores) and "default" (docs/cache.md says which and why). nullptr for an unknown name.
 constexpr const char * kDefaultPolicyAlias = "default";
 std::unique_ptr<EvictionPolicy> make_eviction_policy(const std::string & name, PolicyShape shape);
 std::vector<std::string> eviction_policy_names();

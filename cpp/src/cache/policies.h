@@ -12,5 +12,6 @@ std::unique_ptr<EvictionPolicy> make_lfu_policy(PolicyShape shape);
 std::unique_ptr<EvictionPolicy> make_decayed_frequency_policy(PolicyShape shape);
 std::unique_ptr<EvictionPolicy> make_frequency_distance_policy(PolicyShape shape);
 std::unique_ptr<EvictionPolicy> make_two_timescale_policy(PolicyShape shape);
+std::unique_ptr<EvictionPolicy> make_next_use_policy(PolicyShape shape);
 
 }  // namespace edgemoe

@@ -3,6 +3,7 @@
 #include "backend/expert_buffer_type.h"
 #include "base/checked.h"
 #include "engine/log.h"
+#include "engine/map_file.h"
 #include "engine/packed_format.h"
 
 #include "ggml.h"
@@ -127,9 +128,12 @@ Status GgufSource::read_header(const std::string & path, bool want_direct) {
                                                    std::to_string(tensor.bytes) + " bytes, the file ends at " +
                                                    std::to_string(file.value()->size_bytes()) + "; download it again");
         }
-        shapes_.push_back(shape);
+        // What predicts experts is no part of the model that a packed file is presented as.
+        if (!packed_ || !is_map_tensor_name(tensor.name)) {
+            shapes_.push_back(shape);
+            tensors_.push_back(std::move(tensor));
+        }
         shape = ggml_get_next_tensor(shapes, shape);
-        tensors_.push_back(std::move(tensor));
     }
     files_.push_back(std::move(file).value());
     headers_.push_back(std::move(header));

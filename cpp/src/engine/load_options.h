@@ -37,6 +37,8 @@ struct LoadOptions {
     ggml_type cache_type_v = GGML_TYPE_F16;
     std::string io = "auto";
     std::string eviction = "default";
+    std::string profile;                  // whose maps predict experts; "": the packed file's own, if any
+    bool predict = true;                  // which experts come next; of no use where a text is evaluated as a whole
     std::function<bool(float)> progress;  // false stops loading
 };
 

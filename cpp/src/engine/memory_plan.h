@@ -20,6 +20,7 @@ struct MemoryPlan {
     uint64_t compute_bytes = 0;       // llama.cpp's compute and output buffers, and our scratch memory
     uint64_t io_bytes = 0;            // read buffers, and the windows of row tables
     uint64_t row_table_bytes = 0;     // tables that may stay on flash; no part of the sum
+    uint64_t map_bytes = 0;           // what predicts experts
     uint64_t reserve_bytes = 0;       // tokenizer, graphs, the allocator's losses
     uint64_t expert_bytes = 0;        // slots of all experts
     uint64_t least_cache_bytes = 0;   // top-k experts of one layer
@@ -28,7 +29,7 @@ struct MemoryPlan {
     int32_t n_ctx_train = 0;
 
     uint64_t fixed_bytes() const {
-        return process_bytes + hot_bytes + kv_cache_bytes + compute_bytes + io_bytes + reserve_bytes;
+        return process_bytes + hot_bytes + kv_cache_bytes + compute_bytes + io_bytes + map_bytes + reserve_bytes;
     }
     uint64_t least_bytes() const { return fixed_bytes() + least_cache_bytes; }
     uint64_t useful_bytes() const { return fixed_bytes() + useful_cache_bytes; }
@@ -40,7 +41,7 @@ uint32_t context_size(const LoadOptions & options, int64_t n_ctx_train);
 int32_t thread_count(const LoadOptions & options);
 
 // Lets llama.cpp lay out a context over a model that is laid out itself (engine/model_layout.h), and adds up. Fails as
-// loading would. `flash`: where the expert tensors and `row_tables` are. Leaves process_bytes at 0.
+// loading would. `flash`: where the expert tensors and `row_tables` are. Leaves process_bytes and map_bytes at 0.
 Result<MemoryPlan> plan_memory(const GgufSource & source, const LoadOptions & options, llama_model & model,
                                ExpertBufferType & flash, const std::vector<size_t> & row_tables);
 

@@ -2,6 +2,7 @@
 
 #include "backend/registration.h"
 #include "engine/log.h"
+#include "engine/map_source.h"
 #include "engine/model_layout.h"
 #include "engine/process_memory.h"
 #include "store/slot_sizes.h"
@@ -31,10 +32,12 @@ struct LaidOut {
     LlamaModel model;
     MemoryPlan plan;
     std::vector<size_t> row_tables;
+    ExpertMaps maps;
     LoadOptions options;  // with the context that was chosen
 };
 
-Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, ExpertBufferType & type) {
+Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, ExpertBufferType & type,
+                        MapContent content) {
     initialize_llama();
     const uint64_t process_bytes = process_resident_bytes() + untouched_cache_bytes();
     Result<std::unique_ptr<GgufSource>> source = GgufSource::open(path, options.direct_io != Toggle::kOff);
@@ -43,6 +46,11 @@ Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, E
     }
     std::vector<size_t> row_tables =
         find_row_tables(*source.value(), options.streaming ? options.row_tables : Toggle::kOff);
+    Result<ExpertMaps> maps = maps_for(*source.value(), options, content);
+    if (!maps.is_ok()) {
+        return maps.status();
+    }
+    const uint64_t map_bytes = MapPredictor::memory_bytes(maps.value());
     Result<LlamaModel> model = lay_out_model(*source.value(), type, row_tables);
     if (!model.is_ok()) {
         return model.status();
@@ -57,7 +65,7 @@ Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, E
                 if (!plan.is_ok()) {
                     return plan.status();
                 }
-                return process_bytes + plan.value().fixed_bytes() +
+                return process_bytes + plan.value().fixed_bytes() + map_bytes +
                        (options.expert_cache_bytes != 0 ? options.expert_cache_bytes : plan.value().useful_cache_bytes);
             });
         if (!n_ctx.is_ok()) {
@@ -70,15 +78,16 @@ Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, E
         return plan.status();
     }
     plan.value().process_bytes = process_bytes;
-    return LaidOut{std::move(source).value(), std::move(model).value(), plan.value(), std::move(row_tables),
-                   std::move(settled)};
+    plan.value().map_bytes = map_bytes;
+    return LaidOut{std::move(source).value(), std::move(model).value(), plan.value(),
+                   std::move(row_tables),     std::move(maps).value(),  std::move(settled)};
 }
 
 }  // namespace
 
 Result<Model::Description> Model::describe(const std::string & path, const LoadOptions & options) {
     ExpertBufferType type;
-    Result<LaidOut> laid_out = lay_out(path, options, type);
+    Result<LaidOut> laid_out = lay_out(path, options, type, MapContent::kShapes);
     if (!laid_out.is_ok()) {
         return laid_out.status();
     }
@@ -89,7 +98,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
                                            const RowDecorator & decorate) {
     const auto start = std::chrono::steady_clock::now();
     std::unique_ptr<Model> model(new Model());
-    Result<LaidOut> laid_out = lay_out(path, options, model->type_);
+    Result<LaidOut> laid_out = lay_out(path, options, model->type_, MapContent::kWeights);
     if (!laid_out.is_ok()) {
         return laid_out.status();
     }
@@ -97,6 +106,7 @@ Result<std::unique_ptr<Model>> Model::load(const std::string & path, const LoadO
     model->source_ = std::move(laid_out.value().source);
     model->model_ = std::move(laid_out.value().model);
     model->plan_ = laid_out.value().plan;
+    model->maps_ = std::move(laid_out.value().maps);
     model->row_table_tensors_ = std::move(laid_out.value().row_tables);
     model->n_threads_ = thread_count(options);
     if (options.direct_io == Toggle::kOn && !model->source_->direct_io()) {
@@ -123,7 +133,15 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDec
     const ExpertIndex & experts = source_->experts();
     ExpertStoreOptions options;
     options.cache_bytes = cache_bytes;
-    options.policy = make_eviction_policy(options_.eviction, policy_shape(experts));
+    // With everything in memory there is nothing to know in advance.
+    if (!maps_.empty() && cache_bytes < plan_.expert_bytes) {
+        predictor_ = std::make_unique<MapPredictor>(std::move(maps_));
+    }
+    maps_ = ExpertMaps();
+    // What several sequences will use together is nothing that the maps were fitted to.
+    const bool scored = predictor_ != nullptr && predictor_->scores_next_use() && options_.n_sequences == 1;
+    const std::string policy = options_.eviction == kDefaultPolicyAlias && scored ? "next-use" : options_.eviction;
+    options.policy = make_eviction_policy(policy, policy_shape(experts));
     if (options.policy == nullptr) {
         std::string names;
         for (const std::string & name : eviction_policy_names()) {
@@ -152,6 +170,7 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDec
     if (options_.prewarm == Toggle::kOn || (options_.prewarm == Toggle::kAuto && options_.prefetch != Prefetch::kOff)) {
         prewarming_ = Prewarming::start(*source_, *store_);
     }
+    type_.set_predictor(predictor_.get());
     return Status::ok();
 }
 
@@ -265,11 +284,17 @@ Status Model::start_recording(const std::string & path) {
     }
     recorder_ = std::move(recorder).value();
     type_.set_observer(recorder_.get());
+    if (predictor_ != nullptr) {
+        predictor_->set_observer(recorder_.get());
+    }
     return Status::ok();
 }
 
 Status Model::stop_recording() {
     type_.set_observer(nullptr);
+    if (predictor_ != nullptr) {
+        predictor_->set_observer(nullptr);
+    }
     const std::unique_ptr<RoutingRecorder> recorder = std::move(recorder_);
     return recorder != nullptr ? recorder->close() : Status::ok();
 }

@@ -9,6 +9,7 @@
 #include "engine/llama_handles.h"
 #include "engine/load_options.h"
 #include "engine/loaded_stores.h"
+#include "engine/map_predictor.h"
 #include "engine/memory_plan.h"
 #include "engine/prewarming.h"
 #include "engine/routing_recorder.h"
@@ -55,6 +56,8 @@ public:
 
     // nullptr when nothing is streamed: a dense model, or streaming switched off.
     ExpertStore * store() const { return store_.get(); }
+    // nullptr when nothing is predicted: all experts fit, or nothing is known to predict by.
+    const MapPredictor * predictor() const { return predictor_.get(); }
     // nullptr when no table of rows stays on flash.
     const RowTables * row_tables() const { return row_tables_.get(); }
     // Why the last llama_decode failed, if the expert store is the reason; forgets it.
@@ -95,7 +98,9 @@ private:
     GgmlThreadPool threads_;
     std::unique_ptr<ExpertLayout> layout_;
     std::unique_ptr<RowConverter> decorated_;
+    ExpertMaps maps_;  // until the predictor takes them
     std::unique_ptr<ExpertStore> store_;
+    std::unique_ptr<MapPredictor> predictor_;
     std::unique_ptr<LoadedStore> loaded_store_;
     std::unique_ptr<Prewarming> prewarming_;
     std::vector<size_t> row_table_tensors_;  // that may stay on flash

@@ -98,7 +98,8 @@ Result<TypeAllocation> allocate_for_limit(const TypeAllocator & allocator, const
 
 Result<uint64_t> packed_bytes(const PackInputs & inputs, const PackOptions & options,
                               const TypeAllocation & allocation) {
-    return packed_file_bytes(inputs.source(), allocation.types, pack_metadata(inputs, options, allocation));
+    return packed_file_bytes(inputs.source(), allocation.types, pack_metadata(inputs, options, allocation),
+                             &inputs.profile().maps);
 }
 
 Result<std::vector<PackPoint>> pack_curve(const TypeAllocator & allocator, const PackInputs & inputs,

@@ -1,58 +1,14 @@
 #include "engine/pack_report.h"
 
+#include "engine/json_text.h"
+
 #include "ggml.h"
 
-#include <array>
-#include <cmath>
-#include <cstdio>
 #include <map>
 
 namespace edgemoe {
 
 namespace {
-
-std::string quoted(const std::string & text) {
-    std::string json = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') {
-            json += '\\';
-            json += c;
-        } else if (static_cast<unsigned char>(c) < 0x20) {
-            std::array<char, 8> code{};
-            static_cast<void>(std::snprintf(code.data(), code.size(), "\\u%04x", static_cast<unsigned>(c)));
-            json += code.data();
-        } else {
-            json += c;
-        }
-    }
-    return json + '"';
-}
-
-std::string number(double value) {
-    if (!std::isfinite(value)) {
-        return "null";
-    }
-    std::array<char, 32> text{};
-    static_cast<void>(std::snprintf(text.data(), text.size(), "%.9g", value));
-    return text.data();
-}
-
-// An object or array, member by member.
-class Json {
-public:
-    explicit Json(char open) : text_(1, open) {}
-    Json & member(const std::string & key, const std::string & json) { return element(quoted(key) + ": " + json); }
-    Json & member(const std::string & key, double value) { return member(key, number(value)); }
-    Json & member(const std::string & key, uint64_t value) { return member(key, std::to_string(value)); }
-    Json & element(const std::string & json) {
-        text_ += (text_.size() > 1 ? ", " : "") + json;
-        return *this;
-    }
-    std::string close() const { return text_ + (text_.front() == '{' ? '}' : ']'); }
-
-private:
-    std::string text_;
-};
 
 std::string type_name(int32_t type) {
     return ggml_type_name(static_cast<ggml_type>(type));

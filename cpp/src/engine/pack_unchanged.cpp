@@ -1,6 +1,8 @@
 #include "engine/pack_unchanged.h"
 
 #include "engine/log.h"
+#include "engine/map_file.h"
+#include "engine/packed_format.h"
 #include "engine/packed_writer.h"
 
 namespace edgemoe {
@@ -12,8 +14,13 @@ Status pack_unchanged(const std::string & path, const std::string & output, cons
         return opened.status();
     }
     const GgufSource & source = *opened.value();
+    const Result<ExpertMaps> maps =
+        source.packed() ? read_maps(source.path(), kPackedPrefix) : Result<ExpertMaps>(ExpertMaps());
+    if (!maps.is_ok()) {
+        return maps.status();
+    }
     Result<std::unique_ptr<PackedWriter>> created =
-        PackedWriter::create(source, output, stored_types(source.experts()), {});
+        PackedWriter::create(source, output, stored_types(source.experts()), {}, &maps.value());
     if (!created.is_ok()) {
         return created.status();
     }

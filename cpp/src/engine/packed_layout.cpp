@@ -1,6 +1,7 @@
 // Invariant: every value of the header that is known at the end only has an entry of its final length from the start.
 #include "engine/packed_layout.h"
 
+#include "engine/map_file.h"
 #include "engine/packed_format.h"
 #include "engine/packed_results.h"
 
@@ -37,7 +38,7 @@ PackedTypes stored_types(const ExpertIndex & experts) {
 }
 
 Result<PackedLayout> PackedLayout::create(const GgufSource & source, const PackedTypes & types,
-                                          const std::vector<GgufKeyValue> & extra) {
+                                          const std::vector<GgufKeyValue> & extra, const ExpertMaps * maps) {
     const std::vector<ExpertLayer> & layers = source.experts().layers();
     if (layers.empty()) {
         return Status(StatusCode::kInvalidArgument,
@@ -58,6 +59,12 @@ Result<PackedLayout> PackedLayout::create(const GgufSource & source, const Packe
             place.bytes = tensor.bytes;
         }
     }
+    for (size_t i = 0; maps != nullptr && i < maps->layers.size(); i++) {
+        const LayerMap & map = maps->layers[i];
+        Place & place = layout.maps_.emplace_back();
+        place.offset = layout.header_.add_tensor(map_tensor_name(map.layer), kMapType, {map.n_columns(), map.n_rows()});
+        place.bytes = map.weights.size();
+    }
     for (size_t i = 0; i < layers.size(); i++) {
         if (types[i].size() != layers[i].experts.size()) {
             return Status(StatusCode::kInvalidArgument,
@@ -75,6 +82,9 @@ Result<PackedLayout> PackedLayout::create(const GgufSource & source, const Packe
     for (const GgufKeyValue & entry : extra) {
         layout.header_.set(entry);
     }
+    for (const GgufKeyValue & entry : map_entries(maps != nullptr ? *maps : ExpertMaps(), kPackedPrefix)) {
+        layout.header_.set(entry);
+    }
     layout.header_.set({kVersionKey, kPackedVersion});
     layout.header_.set({kChecksumsKey, std::vector<uint32_t>(layout.n_matrices_)});
     for (const GgufKeyValue & entry : to_key_values(PackedResults{})) {
@@ -83,8 +93,10 @@ Result<PackedLayout> PackedLayout::create(const GgufSource & source, const Packe
     layout.header_.set({kHeaderChecksumKey, uint32_t{0}});
 
     layout.header_bytes_ = layout.header_.bytes().size();
-    for (Place & place : layout.hot_) {
-        place.offset += layout.header_bytes_;
+    for (std::vector<Place> * places : {&layout.hot_, &layout.maps_}) {
+        for (Place & place : *places) {
+            place.offset += layout.header_bytes_;
+        }
     }
     for (auto & [id, places] : layout.experts_) {
         for (Place & place : places) {

@@ -3,6 +3,7 @@
 
 #include "base/expert_id.h"
 #include "base/status.h"
+#include "engine/expert_maps.h"
 #include "engine/gguf_header.h"
 #include "engine/gguf_source.h"
 
@@ -34,13 +35,16 @@ public:
     };
     using ExpertPlaces = std::array<Place, kProjectionCount>;  // bytes 0: no such matrix
 
-    // Hot tensors first, then the experts by layer and number, the matrices of each in the order in which they are
-    // used. `extra`: entries beside the source's own. kInvalidArgument if `types` does not fit the source's experts.
+    // Hot tensors first, then the maps (may be nullptr), then the experts by layer and number, the matrices of each in
+    // the order in which they are used. `extra`: entries beside the source's own. kInvalidArgument if `types` does not
+    // fit the source's experts.
     static Result<PackedLayout> create(const GgufSource & source, const PackedTypes & types,
-                                       const std::vector<GgufKeyValue> & extra);
+                                       const std::vector<GgufKeyValue> & extra, const ExpertMaps * maps = nullptr);
 
     // By the source's tensor number; bytes 0: it is no hot tensor.
     const std::vector<Place> & hot() const { return hot_; }
+    // By the number of the map.
+    const std::vector<Place> & maps() const { return maps_; }
     // nullptr if there is no such expert.
     const ExpertPlaces * find(ExpertId id) const;
     size_t n_matrices() const { return n_matrices_; }
@@ -56,6 +60,7 @@ private:
     GgufHeader header_;
     uint64_t header_bytes_ = 0;
     std::vector<Place> hot_;
+    std::vector<Place> maps_;
     std::map<ExpertId, ExpertPlaces> experts_;
     size_t n_matrices_ = 0;
 };

@@ -26,8 +26,8 @@ bool same_file(const std::string & a, const std::string & b) {
 }  // namespace
 
 Result<uint64_t> packed_file_bytes(const GgufSource & source, const PackedTypes & types,
-                                   const std::vector<GgufKeyValue> & extra) {
-    Result<PackedLayout> layout = PackedLayout::create(source, types, extra);
+                                   const std::vector<GgufKeyValue> & extra, const ExpertMaps * maps) {
+    Result<PackedLayout> layout = PackedLayout::create(source, types, extra, maps);
     if (!layout.is_ok()) {
         return layout.status();
     }
@@ -36,14 +36,15 @@ Result<uint64_t> packed_file_bytes(const GgufSource & source, const PackedTypes 
 
 Result<std::unique_ptr<PackedWriter>> PackedWriter::create(const GgufSource & source, const std::string & path,
                                                            const PackedTypes & types,
-                                                           const std::vector<GgufKeyValue> & extra) {
+                                                           const std::vector<GgufKeyValue> & extra,
+                                                           const ExpertMaps * maps) {
     for (const auto & file : source.files()) {
         if (same_file(file->path(), path)) {
             return Status(StatusCode::kInvalidArgument,
                           path + ": is the model that is to be packed; give the packed file another name");
         }
     }
-    Result<PackedLayout> layout = PackedLayout::create(source, types, extra);
+    Result<PackedLayout> layout = PackedLayout::create(source, types, extra, maps);
     if (!layout.is_ok()) {
         return layout.status();
     }
@@ -51,7 +52,7 @@ Result<std::unique_ptr<PackedWriter>> PackedWriter::create(const GgufSource & so
     if (!file.is_ok()) {
         return file.status();
     }
-    std::unique_ptr<PackedWriter> writer(new PackedWriter(source, std::move(layout).value()));
+    std::unique_ptr<PackedWriter> writer(new PackedWriter(source, std::move(layout).value(), maps));
     writer->file_ = std::move(file).value();
     writer->written_.resize(writer->layout_.n_matrices());
     writer->checksums_.resize(writer->layout_.n_matrices());
@@ -83,6 +84,13 @@ Status PackedWriter::write_hot(const std::function<bool(uint64_t)> & progress) {
             if (progress && !progress(buffer.size())) {
                 return Status(StatusCode::kCancelled, file_->path() + ": packing was stopped");
             }
+        }
+    }
+    for (size_t i = 0; i < layout_.maps().size(); i++) {
+        const PackedLayout::Place & place = layout_.maps()[i];
+        const Status status = file_->write(place.offset, maps_->layers[i].weights.data(), place.bytes);
+        if (!status.is_ok()) {
+            return status;
         }
     }
     hot_written_ = true;

@@ -28,26 +28,28 @@ namespace edgemoe {
 
 // The bytes that a packed file of `types` has, header included. kInvalidArgument as create() below.
 Result<uint64_t> packed_file_bytes(const GgufSource & source, const PackedTypes & types,
-                                   const std::vector<GgufKeyValue> & extra);
+                                   const std::vector<GgufKeyValue> & extra, const ExpertMaps * maps = nullptr);
 
 // Destroyed before finish() has succeeded, it leaves no file behind.
 // Threads: write_expert() may be called from several at once, for different experts; everything else from one.
 class PackedWriter {
 public:
     // Makes the temporary file, at its full size. `source` outlives the writer and may itself be packed; `types` has an
-    // entry for each of its experts and projections. `extra`: metadata known now, beside the source's own.
+    // entry for each of its experts and projections. `extra`: metadata known now, beside the source's own. `maps`: what
+    // predicts experts, which outlives the writer; nullptr: nothing.
     // kInvalidArgument: `types` does not fit the source (a missing matrix, a type whose blocks do not divide the row),
     // or `path` is one of the source's files. kIo: no room on the disk (the message has both figures), no permission,
     // or another process writes there.
     static Result<std::unique_ptr<PackedWriter>> create(const GgufSource & source, const std::string & path,
                                                         const PackedTypes & types,
-                                                        const std::vector<GgufKeyValue> & extra);
+                                                        const std::vector<GgufKeyValue> & extra,
+                                                        const ExpertMaps * maps = nullptr);
     ~PackedWriter();
     PackedWriter(const PackedWriter &) = delete;
     PackedWriter & operator=(const PackedWriter &) = delete;
 
-    // Copies all tensors that are not streamed. `progress` (may be empty): bytes copied since the last call; false
-    // stops (kCancelled).
+    // Copies all tensors that are not streamed, and the maps. `progress` (may be empty): bytes copied since the last
+    // call; false stops (kCancelled).
     Status write_hot(const std::function<bool(uint64_t)> & progress = {});
 
     // Writes an expert's matrices, whose sizes must be those of its types. Each expert once; once more replaces it.
@@ -65,11 +67,13 @@ public:
     Status finish();
 
 private:
-    PackedWriter(const GgufSource & source, PackedLayout layout) : source_(source), layout_(std::move(layout)) {}
+    PackedWriter(const GgufSource & source, PackedLayout layout, const ExpertMaps * maps)
+        : source_(source), layout_(std::move(layout)), maps_(maps) {}
     std::vector<std::byte> complete_header();
 
     const GgufSource & source_;
     PackedLayout layout_;
+    const ExpertMaps * maps_;
     std::unique_ptr<OutputFile> file_;
     PackedResults results_;
     bool hot_written_ = false;

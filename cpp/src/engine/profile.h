@@ -5,6 +5,7 @@
 #include "base/expert_id.h"
 #include "base/status.h"
 #include "engine/activation_chain.h"
+#include "engine/expert_maps.h"
 #include "engine/model_identity.h"
 #include "engine/routing_record.h"
 
@@ -61,6 +62,7 @@ public:
     int32_t n_ctx = 0;                 // window
     std::vector<LayerProfile> layers;  // by rising layer number
     std::optional<SensitivityTable> sensitivity;
+    ExpertMaps maps;  // empty: none were fitted
 
     // kFormat for a file that is no profile, is damaged, or has another version.
     static Result<Profile> load(const std::string & path);

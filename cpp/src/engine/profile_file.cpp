@@ -1,5 +1,6 @@
 // Profile as a GGUF file. The format is described in docs/profile.md; kProfileVersion counts its changes.
 #include "engine/log.h"
+#include "engine/map_file.h"
 #include "engine/profile.h"
 
 #include "ggml.h"
@@ -18,7 +19,7 @@ namespace edgemoe {
 
 namespace {
 
-const std::string kPrefix = "edgemoe.profile.";
+const std::string kPrefix = kProfilePrefix;
 
 struct FreeGguf {
     void operator()(gguf_context * context) const { gguf_free(context); }
@@ -125,6 +126,16 @@ void add_sensitivity(const SensitivityTable & table, const std::vector<LayerProf
     const auto n_layers = static_cast<int64_t>(layers.size());
     if (static_cast<int64_t>(table.group_kl.size()) == n_types * n_projections * n_layers) {
         file->tensor("profile.group_kl", GGML_TYPE_F32, {n_types, n_projections, n_layers}, table.group_kl.data());
+    }
+}
+
+void add_maps(const ExpertMaps & maps, FileWriter * file) {
+    for (const GgufKeyValue & entry : map_entries(maps, kPrefix)) {
+        set_key_value(file->gguf(), entry);
+    }
+    for (const LayerMap & map : maps.layers) {
+        file->tensor(map_tensor_name(map.layer), static_cast<ggml_type>(kMapType), {map.n_columns(), map.n_rows()},
+                     map.weights.data());
     }
 }
 
@@ -307,7 +318,7 @@ SensitivityTable read_sensitivity(const std::vector<LayerProfile> & layers, File
 
 Status Profile::save(const std::string & path) const {
     constexpr size_t kTensorsOfLayer = 8;
-    FileWriter file(layers.size() * kTensorsOfLayer + 1);
+    FileWriter file(layers.size() * kTensorsOfLayer + maps.layers.size() + 1);
     gguf_context * gguf = file.gguf();
     gguf_set_val_str(gguf, "general.architecture", "edgemoe-profile");
     gguf_set_val_u32(gguf, file.key("version").c_str(), kProfileVersion);
@@ -343,6 +354,7 @@ Status Profile::save(const std::string & path) const {
     if (sensitivity) {
         add_sensitivity(*sensitivity, layers, &file);
     }
+    add_maps(maps, &file);
     return file.write(path);
 }
 
@@ -387,7 +399,15 @@ Result<Profile> Profile::load(const std::string & path) {
     if (file.failure().is_ok() && file.has("sensitivity.version")) {
         profile.sensitivity = read_sensitivity(profile.layers, &file);
     }
-    return file.failure().is_ok() ? Result<Profile>(std::move(profile)) : Result<Profile>(file.failure());
+    if (!file.failure().is_ok()) {
+        return file.failure();
+    }
+    Result<ExpertMaps> maps = read_maps(path, kPrefix);
+    if (!maps.is_ok()) {
+        return maps.status();
+    }
+    profile.maps = std::move(maps).value();
+    return profile;
 }
 
 }  // namespace edgemoe

@@ -3,6 +3,7 @@
 #include "engine/activation_capture.h"
 #include "engine/calibration_split.h"
 #include "engine/expert_inputs.h"
+#include "engine/map_training.h"
 #include "engine/model.h"
 #include "engine/parallel_work.h"
 #include "engine/sensitivity.h"
@@ -30,12 +31,7 @@ Result<SpillShape> spill_shape(const GgufSource & source, const std::vector<int3
         part.layer = layer.layer;
         part.n_experts = static_cast<int32_t>(layer.experts.size());
         part.n_used = std::min(part.n_experts, source.experts().n_experts_used());
-        for (size_t p = 0; p < kProjectionCount; p++) {
-            const ExpertPart & matrix = layer.experts.front()[p];
-            if (matrix.present && static_cast<Projection>(p) != Projection::kDown) {
-                part.columns = static_cast<int32_t>(matrix.columns);
-            }
-        }
+        part.columns = input_columns(layer);
         shape.layers.push_back(part);
     }
     return shape;
@@ -244,46 +240,57 @@ Result<std::unique_ptr<ActivationSpill>> capture_activations(const std::string &
     return status.is_ok() ? std::move(spill) : Result<std::unique_ptr<ActivationSpill>>(status);
 }
 
+Result<CapturedText> capture_text(const std::string & model, const std::string & text, uint32_t n_ctx,
+                                  uint64_t n_tokens, const std::string & path, const LoadOptions & load,
+                                  const JobProgress & progress) {
+    if (n_ctx < 4) {
+        return Status(StatusCode::kInvalidArgument,
+                      "a window of " + std::to_string(n_ctx) + " tokens is too small; give at least 4");
+    }
+    Result<std::unique_ptr<Model>> loaded = load_for_capture(model, load, n_ctx, progress);
+    if (!loaded.is_ok()) {
+        return loaded.status();
+    }
+    Result<std::vector<int32_t>> tokens = window_tokens(*loaded.value(), text, n_ctx, n_tokens);
+    if (!tokens.is_ok()) {
+        return tokens.status();
+    }
+    CapturedText captured;
+    captured.tokens = std::move(tokens).value();
+    captured.tokens.resize(captured.tokens.size() - captured.tokens.size() % n_ctx);
+    const Result<SpillShape> shape = spill_shape(loaded.value()->source(), captured.tokens, n_ctx);
+    if (!shape.is_ok()) {
+        return shape.status();
+    }
+    Result<std::unique_ptr<ActivationSpill>> opened = ActivationSpill::open(path, shape.value());
+    if (!opened.is_ok()) {
+        return opened.status();
+    }
+    captured.spill = std::move(opened).value();
+    const Status status = captured.spill->complete() ? Status::ok()
+                                                     : capture(*loaded.value(), captured.tokens,
+                                                               static_cast<int32_t>(n_ctx), *captured.spill, progress);
+    if (!status.is_ok()) {
+        if (captured.spill->n_written() == 0) {
+            ActivationSpill::remove(path);
+        }
+        return status;
+    }
+    return captured;
+}
+
 Result<Profile> run_profile(const std::string & model, const std::string & text, const std::string & path,
                             const ProfileOptions & options, const JobProgress & progress) {
-    if (options.n_ctx < 4) {
-        return Status(StatusCode::kInvalidArgument,
-                      "a window of " + std::to_string(options.n_ctx) + " tokens is too small; give at least 4");
+    const std::string spill_path = options.spill_path.empty() ? path + ".activations" : options.spill_path;
+    Result<CapturedText> captured =
+        capture_text(model, text, options.n_ctx, options.n_tokens, spill_path, options.load, progress);
+    if (!captured.is_ok()) {
+        return captured.status();
     }
+    const std::unique_ptr<ActivationSpill> spill = std::move(captured.value().spill);
     Profile profile;
     profile.n_ctx = static_cast<int32_t>(options.n_ctx);
-    const std::string spill_path = options.spill_path.empty() ? path + ".activations" : options.spill_path;
-    std::unique_ptr<ActivationSpill> spill;
-    {
-        Result<std::unique_ptr<Model>> loaded = load_for_capture(model, options.load, options.n_ctx, progress);
-        if (!loaded.is_ok()) {
-            return loaded.status();
-        }
-        Result<std::vector<int32_t>> tokens = window_tokens(*loaded.value(), text, options.n_ctx, options.n_tokens);
-        if (!tokens.is_ok()) {
-            return tokens.status();
-        }
-        profile.tokens = std::move(tokens).value();
-        profile.tokens.resize(profile.tokens.size() - profile.tokens.size() % options.n_ctx);
-        const Result<SpillShape> shape = spill_shape(loaded.value()->source(), profile.tokens, options.n_ctx);
-        if (!shape.is_ok()) {
-            return shape.status();
-        }
-        Result<std::unique_ptr<ActivationSpill>> opened = ActivationSpill::open(spill_path, shape.value());
-        if (!opened.is_ok()) {
-            return opened.status();
-        }
-        spill = std::move(opened).value();
-        const Status status = spill->complete()
-                                  ? Status::ok()
-                                  : capture(*loaded.value(), profile.tokens, profile.n_ctx, *spill, progress);
-        if (!status.is_ok()) {
-            if (spill->n_written() == 0) {
-                ActivationSpill::remove(spill_path);
-            }
-            return status;
-        }
-    }
+    profile.tokens = std::move(captured.value().tokens);
     const Result<std::unique_ptr<GgufSource>> source = GgufSource::open(model, false);
     if (!source.is_ok()) {
         return source.status();
@@ -296,6 +303,14 @@ Result<Profile> run_profile(const std::string & model, const std::string & text,
     Status status = profile_layers(*source.value(), *spill, thread_count(options.load), progress, &profile);
     if (status.is_ok() && options.sensitivity) {
         status = add_sensitivity(*source.value(), *spill, options, progress, &profile);
+    }
+    if (status.is_ok() && options.maps) {
+        Result<ExpertMaps> maps =
+            train_maps(*source.value(), *spill, profile.n_ctx, thread_count(options.load), progress);
+        status = maps.status();
+        if (status.is_ok()) {
+            profile.maps = std::move(maps).value();
+        }
     }
     if (status.is_ok()) {
         status = profile.save(path);

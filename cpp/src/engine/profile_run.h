@@ -20,6 +20,7 @@ struct ProfileOptions {
     std::string spill_path;  // "": the profile's path and ".activations"
     bool keep_spill = false;
     bool sensitivity = true;  // find out what each type of each matrix is expected to cost (engine/sensitivity.h)
+    bool maps = true;         // fit what predicts experts (engine/map_training.h)
 };
 
 // Writes the profile to `path`. The spilled activations lie at spill_path and are removed at the end unless they are to
@@ -29,7 +30,18 @@ struct ProfileOptions {
 Result<Profile> run_profile(const std::string & model, const std::string & text, const std::string & path,
                             const ProfileOptions & options, const JobProgress & progress);
 
-// The pass alone: activations of `tokens` (as in Profile::tokens) at `path`; what is there of them already is kept.
+// A text as a model sees it, and what its experts see of it.
+struct CapturedText {
+    std::vector<int32_t> tokens;  // whole windows
+    std::unique_ptr<ActivationSpill> spill;
+};
+
+// The pass over a text: its activations at `path`, where what is there of them already is kept. Fails as run_profile().
+Result<CapturedText> capture_text(const std::string & model, const std::string & text, uint32_t n_ctx,
+                                  uint64_t n_tokens, const std::string & path, const LoadOptions & load,
+                                  const JobProgress & progress);
+
+// The same of tokens, as in Profile::tokens.
 Result<std::unique_ptr<ActivationSpill>> capture_activations(const std::string & model,
                                                              const std::vector<int32_t> & tokens, uint32_t n_ctx,
                                                              const std::string & path, const LoadOptions & load,

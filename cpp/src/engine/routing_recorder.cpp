@@ -59,6 +59,10 @@ void RoutingRecorder::on_routing(int32_t layer, int32_t n_slots, const std::vect
     }
 }
 
+void RoutingRecorder::on_scores(int32_t, const float * scores, size_t n) {
+    writer_->add_scores(scores, n);
+}
+
 Status RoutingRecorder::close() {
     return writer_->close();
 }

@@ -20,6 +20,7 @@ public:
     // What is computed from now on. A prompt after decoded tokens begins a turn.
     void set_phase(TracePhase phase);
     void on_routing(int32_t layer, int32_t n_slots, const std::vector<int32_t> & experts) override;
+    void on_scores(int32_t layer, const float * scores, size_t n) override;
 
     // kIo when anything could not be written. REQUIRES: the last call.
     Status close();

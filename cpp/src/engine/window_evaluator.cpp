@@ -38,6 +38,7 @@ LoadOptions window_options(LoadOptions options, uint32_t n_ctx, uint32_t n_outpu
     options.n_ubatch = options.n_batch;
     options.n_outputs = std::min(n_outputs, options.n_batch);
     options.n_sequences = 1;
+    options.predict = false;
     return options;
 }
 

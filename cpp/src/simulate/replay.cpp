@@ -105,6 +105,9 @@ private:
                 pin(id);
             }
         }
+        if (!layer.scores.empty()) {
+            cache_.score_next_use(layer.layer, layer.scores.data(), layer.scores.size());
+        }
         unpin_all();
     }
 

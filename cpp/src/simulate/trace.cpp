@@ -8,7 +8,9 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <numeric>
@@ -22,6 +24,7 @@ constexpr int64_t kMostExpertsPerLayer = 1 << 16;
 constexpr int64_t kMostExperts = 1 << 22;
 constexpr int64_t kMostExpertBytes = int64_t{1} << 40;
 constexpr uint64_t kMostTraceBytes = uint64_t{1} << 30;
+constexpr std::string_view kScores = "# next_use ";
 
 // The columns that are read.
 struct Row {
@@ -45,6 +48,17 @@ std::optional<int64_t> whole_number(std::string_view text) {
     int64_t number = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
     if (error != std::errc() || end != text.data() + text.size()) {
+        return std::nullopt;
+    }
+    return number;
+}
+
+// The whole of `text` as a finite number, as `%g` writes it; nullopt if it is anything else.
+std::optional<float> decimal_number(std::string_view text) {
+    const std::string copy(text);
+    char * end = nullptr;
+    const float number = std::strtof(copy.c_str(), &end);
+    if (copy.empty() || *end != '\0' || !std::isfinite(number)) {
         return std::nullopt;
     }
     return number;
@@ -108,6 +122,9 @@ private:
     }
 
     Status read_header(std::string_view line) {
+        if (line.substr(0, kScores.size()) == kScores) {
+            return read_scores(line.substr(kScores.size()));
+        }
         if (header_text(line, "n_layer")) {
             return read_shape(line);
         }
@@ -120,6 +137,26 @@ private:
             layer_bytes_[static_cast<size_t>(*layer)] = static_cast<uint64_t>(*bytes);
             has_sizes_ = has_sizes_ || *bytes > 0;
         }
+        return Status::ok();
+    }
+
+    // Of the layer whose rows came last.
+    Status read_scores(std::string_view rest) {
+        if (trace_.steps.empty()) {
+            return error("next_use before the first row");
+        }
+        std::vector<float> scores;
+        while (!rest.empty() && scores.size() <= static_cast<size_t>(trace_.shape.n_experts)) {
+            const std::optional<float> score = decimal_number(take_until(&rest, ' '));
+            if (!score) {
+                return error("next_use must be followed by numbers");
+            }
+            scores.push_back(*score);
+        }
+        if (scores.empty() || scores.size() > static_cast<size_t>(trace_.shape.n_experts)) {
+            return error("next_use must have a number for each expert of the layer");
+        }
+        trace_.steps.back().layers.back().scores = std::move(scores);
         return Status::ok();
     }
 
@@ -215,7 +252,7 @@ private:
         std::vector<size_t> order(layer.experts.size());
         std::iota(order.begin(), order.end(), size_t{0});
         std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return layer.experts[a] < layer.experts[b]; });
-        TraceLayer sorted{layer.layer, {}, layer.n_tokens, {}};
+        TraceLayer sorted{layer.layer, {}, layer.n_tokens, {}, std::move(layer.scores)};
         for (const size_t place : order) {
             sorted.experts.push_back(layer.experts[place]);
             sorted.ages.push_back(std::move(layer.ages[place]));

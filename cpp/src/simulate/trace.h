@@ -20,6 +20,9 @@ struct TraceLayer {
     std::vector<int32_t> experts;
     int32_t n_tokens = 1;
     std::vector<std::vector<int32_t>> ages;  // by place in `experts`, as in ExpertUse; may be empty for one token
+    // What a predictor said of the layer's next use once it was served, for EvictionPolicy::on_scores(); empty:
+    // nothing.
+    std::vector<float> scores = {};
 
     // Borrows from this object.
     ExpertUse use(size_t place) const {

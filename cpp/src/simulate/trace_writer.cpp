@@ -43,6 +43,15 @@ void TraceWriter::add(int64_t turn, TracePhase phase, int64_t token, int32_t lay
                  phase == TracePhase::kDecode ? 1 : 0, token, layer, slot, expert);
 }
 
+// With as many digits as tell any two float32 apart.
+void TraceWriter::add_scores(const float * scores, size_t n) {
+    std::fputs("# next_use", file_.get());
+    for (size_t i = 0; i < n; ++i) {
+        std::fprintf(file_.get(), " %.9g", static_cast<double>(scores[i]));
+    }
+    std::fputc('\n', file_.get());
+}
+
 Status TraceWriter::close() {
     const bool failed = std::ferror(file_.get()) != 0;
     errno = 0;

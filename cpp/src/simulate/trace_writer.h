@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "simulate/trace.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -28,6 +29,9 @@ public:
 
     // One choice of the router. `token` counts the tokens of the recording. A failure is kept for close().
     void add(int64_t turn, TracePhase phase, int64_t token, int32_t layer, int32_t slot, int32_t expert);
+
+    // What a predictor says of the next use of the experts of the layer whose choice was added last.
+    void add_scores(const float * scores, size_t n);
 
     // Writes what is buffered and closes the file: kIo when that, or any add(), failed. REQUIRES: called at most once;
     // without it the destructor closes, and failures are lost.

@@ -56,6 +56,9 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="POLICY",
         help="which expert leaves the cache: lru, lfu, two-timescale, ... (docs/cache.md)",
     )
+    memory.add_argument(
+        "--profile", metavar="PROFILE", help="a profile of the model, whose maps then predict which experts come next"
+    )
 
     memory.add_argument(
         "--prefetch",
@@ -186,6 +189,7 @@ def _load(args: argparse.Namespace) -> Model:
             eviction=args.eviction,
             prefetch=args.prefetch,
             prewarm=TOGGLES[args.prewarm or "auto"],
+            profile=args.profile,
             flash_attention=TOGGLES[args.flash_attn or "auto"],
             cache_type_k=args.cache_type_k,
             cache_type_v=args.cache_type_v,

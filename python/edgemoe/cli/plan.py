@@ -114,7 +114,7 @@ def _rows(forecast: Forecast) -> list[tuple[str, str]]:
         "resident": f"yes, {ceiling}: every expert stays in memory",
         "streamed": f"yes, {ceiling}: experts are streamed through a cache",
     }
-    buffers = forecast.compute_bytes + forecast.io_bytes + forecast.reserve_bytes
+    buffers = forecast.compute_bytes + forecast.io_bytes + forecast.map_bytes + forecast.reserve_bytes
     rows = [
         ("fits", fits[forecast.mode]),
         ("process", format_size(forecast.process_bytes)),

@@ -13,6 +13,7 @@ from edgemoe.cli.arguments import TOGGLES, add_job_memory, add_model, add_text, 
 
 if TYPE_CHECKING:
     from edgemoe.profiling import Profile
+    from edgemoe.records import PredictionReport
 
 _MOST_NAMED = 8  # experts of a layer
 
@@ -30,13 +31,25 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_model(parser, "model", nargs="?")
     add_text(parser)
-    parser.add_argument("-o", "--output", required=True, metavar="PROFILE", help="where the profile goes")
+    parser.add_argument("-o", "--output", metavar="PROFILE", help="where the profile goes")
+    parser.add_argument(
+        "--predict",
+        metavar="PROFILE",
+        help="make no profile, but say how well the predictors fitted in this one know on TEXT which experts come next",
+    )
     parser.add_argument(
         "--no-sensitivity",
         dest="sensitivity",
         action="store_const",
         const=False,
         help="leave out what each type of each expert is expected to cost: packing then finds it out",
+    )
+    parser.add_argument(
+        "--no-maps",
+        dest="maps",
+        action="store_const",
+        const=False,
+        help="leave out the linear maps that predict which experts come next",
     )
     spill = parser.add_argument_group("temporary file")
     spill.add_argument("--activations", metavar="PATH", help="where it is (the output's name and .activations)")
@@ -46,7 +59,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_job_memory(parser.add_argument_group("memory and computation"))
     parser.add_argument("--json", action="store_true", help="print one JSON object about the profile")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, usage_error=parser.error)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -54,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
     import edgemoe
     from edgemoe.cli.progress import JobBar
 
+    if (args.output is None) == (args.predict is None):
+        args.usage_error("one of -o and --predict is needed")
+    if args.predict is not None:
+        return _judge(args)
     with JobBar(hidden=args.quiet) as bar:
         profile = edgemoe.profile(
             args.model,
@@ -69,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             activations=args.activations,
             keep_activations=args.keep_activations,
             sensitivity=args.sensitivity,
+            maps=args.maps,
             progress=bar,
         )
     if args.json:
@@ -79,6 +97,77 @@ def run(args: argparse.Namespace) -> int:
     for line in _warnings(profile):
         print(line, file=sys.stderr)
     return exit_status.OK
+
+
+def _judge(args: argparse.Namespace) -> int:
+    import edgemoe
+    from edgemoe.cli.progress import JobBar
+
+    if args.ctx_size is not None:
+        args.usage_error("--ctx-size with --predict: the window is the profile's")
+    with JobBar(hidden=args.quiet) as bar:
+        report = edgemoe.judge_predictors(
+            args.model,
+            read_text(args.file),
+            profile=args.predict,
+            n_tokens=args.tokens,
+            memory=args.memory or None,
+            expert_cache=args.expert_cache or None,
+            n_threads=args.threads,
+            direct_io=TOGGLES[args.direct_io or "auto"],
+            io=args.io,
+            activations=args.activations,
+            keep_activations=args.keep_activations,
+            progress=bar,
+        )
+    if args.json:
+        predictors = [dict(recall) for recall in report.predictors]
+        retention = [dict(row) for row in report.retention]
+        print(json.dumps({**report, "predictors": predictors, "retention": retention}))
+        return exit_status.OK
+    print(f"{report.tokens} tokens judged, {report.fitted_tokens} fitted; share of the experts chosen that were named")
+    _print_recall(report)
+    print(f"\n{'cache':>6}  {'policy':<18}  {'hit rate':>8}  {'to lru':>7}  {'to belady':>9}")
+    previous = None
+    for row in report.retention:
+        cache = f"{row.cache_share:.0%}" if row.cache_share != previous else ""
+        previous = row.cache_share
+        print(
+            f"{cache:>6}  {row.policy:<18}  {row.hit_rate:>8.1%}  {_change(row.ratio_to_lru):>7}  "
+            f"{_change(row.ratio_to_belady):>9}"
+        )
+    return exit_status.OK
+
+
+def _print_recall(report: PredictionReport) -> None:
+    width = max(len(recall.predictor) for recall in report.predictors)
+    layers = "".join(f"{'blk.' + str(layer):>8}" for layer in report.layers)
+    print(f"{'predictor':<{width}}  {'ahead':>5}  {'mean':>6}  {'all':>6}{layers}")
+    print(f"{'control':<{width}}  {0:>5}  {_share(_mean(report.control)):>6}  {'':>6}{_shares(report.control)}")
+    for recall in report.predictors:
+        for distance in range(len(recall.mean)):
+            shares = [of_layer[distance] for of_layer in recall.by_layer]
+            print(
+                f"{recall.predictor if distance == 0 else '':<{width}}  {distance + 1:>5}  "
+                f"{_share(recall.mean[distance]):>6}  {_share(recall.mean_of_all[distance]):>6}{_shares(shares)}"
+            )
+
+
+def _mean(shares: list[float | None]) -> float | None:
+    known = [share for share in shares if share is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.1%}"
+
+
+def _shares(shares: list[float | None]) -> str:
+    return "".join(f"{_share(share):>8}" for share in shares)
+
+
+def _change(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{100 * (ratio - 1):+.1f}%"
 
 
 def _warnings(profile: Profile) -> list[str]:

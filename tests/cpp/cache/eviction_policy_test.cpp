@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <array>
 #include <initializer_list>
 #include <numeric>
 #include <random>
@@ -36,7 +37,7 @@ ExpertId victim_of(EvictionPolicy * policy, PolicyTime now, const EvictionPolicy
 
 TEST_CASE("EveryListedPolicyCanBeMadeAndOthersCannot") {
     const std::vector<std::string> names = eviction_policy_names();
-    for (const char * expected : {"default", "lru", "lfu", "decayed-frequency", "frequency-distance"}) {
+    for (const char * expected : {"default", "lru", "lfu", "decayed-frequency", "frequency-distance", "next-use"}) {
         CHECK(std::set<std::string>(names.begin(), names.end()).count(expected) == 1);
     }
     for (const std::string & name : names) {
@@ -228,6 +229,47 @@ TEST_CASE("VictimsAreDeterministicAlsoWhenNothingIsWorthAnything") {
         CHECK(orders[0] == orders[1]);
         CHECK(std::set<ExpertId>(orders[0].begin(), orders[0].end()).size() == 24);
     }
+}
+
+TEST_CASE("NextUseEvictsWhatItsLayersScoresSayIsUsedLast") {
+    const auto policy = make_eviction_policy("next-use", {1, 3});
+    for (int32_t expert = 0; expert < 3; ++expert) {
+        use_and_insert(policy.get(), {0, expert}, 0);
+    }
+    policy->on_scores(0, std::array<float, 3>{0.5F, 0.1F, 0.4F}.data(), 3);
+    CHECK(victim_of(policy.get(), {1, 0}) == ExpertId{0, 1});
+    // Uses count for nothing while there are scores; new scores do.
+    use(policy.get(), {0, 1}, 1);
+    CHECK(victim_of(policy.get(), {1, 0}) == ExpertId{0, 1});
+    policy->on_scores(0, std::array<float, 3>{0.5F, 0.45F, 0.05F}.data(), 3);
+    CHECK(victim_of(policy.get(), {1, 0}) == ExpertId{0, 2});
+}
+
+TEST_CASE("NextUseValuesALayerLessTheLaterItsTurnComes") {
+    const auto policy = make_eviction_policy("next-use", {4, 1});
+    for (int32_t layer = 0; layer < 4; ++layer) {
+        use_and_insert(policy.get(), {layer, 0}, 0);
+        policy->on_scores(layer, std::array<float, 1>{0.5F}.data(), 1);
+    }
+    // Layer 1 is being served: its turn comes a whole cycle later, that of layer 2 at once.
+    CHECK(victim_of(policy.get(), {1, 1}) == ExpertId{1, 0});
+    CHECK(victim_of(policy.get(), {1, 1}, AllBut({{1, 0}})) == ExpertId{0, 0});
+    // 0.5 * (1 - 0.3) is more than 0.4 * (1 - 0.3 / 4).
+    policy->on_scores(2, std::array<float, 1>{0.37F}.data(), 1);
+    CHECK(victim_of(policy.get(), {1, 1}) == ExpertId{2, 0});
+}
+
+TEST_CASE("NextUseGoesByFrequencyWhereScoresDoNotCome") {
+    const auto policy = make_eviction_policy("next-use", {1, 2});
+    use_and_insert(policy.get(), {0, 0}, 0);
+    use_and_insert(policy.get(), {0, 1}, 0);
+    policy->on_scores(0, std::array<float, 2>{0.9F, 0.1F}.data(), 2);
+    for (int64_t step = 1; step < 3; ++step) {
+        use(policy.get(), {0, 1}, step);
+        CHECK(victim_of(policy.get(), {step, 0}) == ExpertId{0, 1});
+    }
+    use(policy.get(), {0, 1}, 3);  // the scores are stale
+    CHECK(victim_of(policy.get(), {3, 0}) == ExpertId{0, 0});
 }
 
 }  // namespace

@@ -90,6 +90,11 @@ TEST_CASE("AWrongTraceIsRefusedWithItsLine") {
     check_refused("# n_layer=2 n_expert=4\n# layer=0 expert_bytes=5\n0,1,0,1,0,0\n", "layer 1 has no expert_bytes");
     check_refused(kHeader + "0,1,0,0,0,4,1\n", "expert 4 is not below");
     check_refused(kHeader + "0,1,0,0,0,-1,1\n", "expert -1 is not below");
+    check_refused(kHeader + "# next_use 1 2\n", "before the first row");
+    check_refused(kHeader + "0,1,0,0,0,1,1\n# next_use 1 2 3 4 5\n", "a number for each expert");
+    check_refused(kHeader + "0,1,0,0,0,1,1\n# next_use \n", "a number for each expert");
+    check_refused(kHeader + "0,1,0,0,0,1,1\n# next_use 1 nan 3 4\n", "followed by numbers");
+    check_refused(kHeader + "0,1,0,0,0,1,1\n# next_use 1 x 3 4\n", "followed by numbers");
 }
 
 TEST_CASE("AHostileHeaderIsRefused") {

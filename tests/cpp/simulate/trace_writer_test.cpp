@@ -40,6 +40,25 @@ TEST_CASE("WhatIsWrittenIsReadBack") {
     CHECK(trace.value().steps[1].layers[0].experts == std::vector<int32_t>{6, 0});
 }
 
+TEST_CASE("ScoresAreReadBackToTheLastBit") {
+    const TemporaryPath file;
+    Result<std::unique_ptr<TraceWriter>> writer = TraceWriter::create(file.path, {"m", "test", {2, 3}, 1, {64, 64}});
+    REQUIRE(writer.is_ok());
+    const std::vector<float> first = {1.0F / 3, 1e-30F, 0.9999999F}, second = {0.0F, 0.1F, 123456.789F};
+    writer.value()->add(0, TracePhase::kDecode, 0, 0, 0, 2);
+    writer.value()->add_scores(first.data(), first.size());
+    writer.value()->add(0, TracePhase::kDecode, 0, 1, 0, 1);
+    writer.value()->add(0, TracePhase::kDecode, 1, 0, 0, 0);
+    writer.value()->add_scores(second.data(), second.size());
+    REQUIRE(writer.value()->close().is_ok());
+    const Result<RoutingTrace> trace = read_trace_file(file.path);
+    REQUIRE_MESSAGE(trace.is_ok(), trace.status().message());
+    REQUIRE(trace.value().steps.size() == 2);
+    CHECK(trace.value().steps[0].layers[0].scores == first);
+    CHECK(trace.value().steps[0].layers[1].scores.empty());
+    CHECK(trace.value().steps[1].layers[0].scores == second);
+}
+
 TEST_CASE("AFileThatCannotBeWrittenIsRefused") {
     const Result<std::unique_ptr<TraceWriter>> writer = TraceWriter::create("/no/such/folder/t.csv", {});
     REQUIRE_FALSE(writer.is_ok());

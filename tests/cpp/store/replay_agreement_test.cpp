@@ -34,6 +34,9 @@ RoutingTrace make_trace(uint32_t seed, const Shape & shape, size_t top_k, int n_
                     served.experts.push_back(expert);
                 }
             }
+            for (int32_t expert = 0; expert < shape.n_experts; ++expert) {
+                served.scores.push_back(static_cast<float>(random() % 1000) / 1000.0F);
+            }
             step.layers.push_back(served);
         }
         trace.steps.push_back(step);
@@ -59,6 +62,7 @@ TEST_CASE("TheStoreCountsWhatReplayCounts") {
             for (const TraceStep & step : trace.steps) {
                 for (const TraceLayer & layer : step.layers) {
                     REQUIRE(serve(file, *store, layer.layer, kGateAndUp, layer.experts).is_ok());
+                    store->score_next_use(layer.layer, layer.scores.data(), layer.scores.size());
                     REQUIRE(serve(file, *store, layer.layer, kDownOnly, layer.experts).is_ok());
                 }
             }

@@ -1,0 +1,117 @@
+#include "engine/map_predictor.h"
+
+#include "predict/predictor.h"
+#include "store/expert_store.h"
+
+#include "ggml.h"
+
+#include <algorithm>
+
+namespace edgemoe {
+
+namespace {
+
+// Less likely experts are nothing that one would read or protect.
+constexpr float kLeastProbability = 0.05F;
+// As many experts as the target uses, times this, are named at most.
+constexpr size_t kMostNamed = 2;
+
+// The matrix of `map`, as ggml's products take it; borrows the weights.
+ggml_tensor describe(const LayerMap & map) {
+    ggml_tensor tensor = {};
+    tensor.type = static_cast<ggml_type>(kMapType);
+    tensor.ne[0] = map.n_columns();
+    tensor.ne[1] = map.n_rows();
+    tensor.ne[2] = tensor.ne[3] = 1;
+    tensor.nb[0] = ggml_type_size(tensor.type);
+    tensor.nb[1] = ggml_row_size(tensor.type, map.n_columns());
+    tensor.nb[2] = tensor.nb[3] = map.weights.size();
+    tensor.data = const_cast<std::byte *>(map.weights.data());  // ggml's tensors have no const; nothing writes to it
+    return tensor;
+}
+
+}  // namespace
+
+MapPredictor::MapPredictor(ExpertMaps maps) : maps_(std::move(maps)) {
+    int64_t n_columns = 0, n_rows = 0;
+    int32_t n_experts = 0;
+    for (const LayerMap & map : maps_.layers) {
+        layers_.emplace(map.layer, Layer{&map, RoutingHistory(map.n_experts), describe(map)});
+        n_columns = std::max(n_columns, map.n_columns());
+        n_rows = std::max(n_rows, map.n_rows());
+        n_experts = std::max(n_experts, map.n_experts);
+        scores_next_use_ = scores_next_use_ || map.trained;
+    }
+    inputs_.resize(static_cast<size_t>(n_columns));
+    outputs_.resize(static_cast<size_t>(n_rows));
+    likeliest_.reserve(static_cast<size_t>(n_experts));
+    forecasts_.reserve(static_cast<size_t>(n_rows));
+    vectors_.push_back({inputs_.data(), outputs_.data()});
+}
+
+uint64_t MapPredictor::memory_bytes(const ExpertMaps & maps) {
+    uint64_t bytes = maps.bytes();
+    uint64_t widest = 0;
+    for (const LayerMap & map : maps.layers) {
+        bytes += static_cast<uint64_t>(map.n_experts) * kHistoryDecays.size() * sizeof(float);
+        widest = std::max(widest, RowProduct::scratch_bytes(map.n_columns(), map.n_rows(), 2));
+    }
+    return bytes + widest;
+}
+
+void MapPredictor::pass_over(int32_t layer, const int32_t * ids, int n_tokens, int n_ids) {
+    const auto found = layers_.find(layer);
+    for (int token = 0; found != layers_.end() && token < n_tokens; token++) {
+        found->second.history.add({ids + token * n_ids, static_cast<size_t>(n_ids)});
+    }
+}
+
+void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t * ids, const float *, int n_ids,
+                           ExpertStore & store) {
+    const auto found = layers_.find(layer);
+    if (found == layers_.end()) {
+        return;
+    }
+    Layer & state = found->second;
+    const LayerMap & map = *state.map;
+    state.history.add({ids, static_cast<size_t>(n_ids)});
+    if (ffn_input == nullptr) {
+        return;
+    }
+    std::copy_n(ffn_input, map.n_input, inputs_.data());
+    fill_history_columns(map, state.history, inputs_.data() + map.n_input);
+    constexpr int32_t kNoParameters[GGML_MAX_OP_PARAMS / sizeof(int32_t)] = {};
+    product_.multiply(state.weights, vectors_, RowProductKernel::kOneByOne, kNoParameters);
+    if (map.trained) {
+        float * scores = outputs_.data() + map.first_row(kNextUse);
+        softmax(scores, static_cast<size_t>(map.n_experts));
+        store.score_next_use(layer, scores, static_cast<size_t>(map.n_experts));
+        if (observer_ != nullptr) {
+            observer_->on_scores(layer, scores, static_cast<size_t>(map.n_experts));
+        }
+    }
+    forecast(map, store);
+}
+
+void MapPredictor::forecast(const LayerMap & map, ExpertStore & store) {
+    forecasts_.clear();
+    for (int32_t distance = 1; distance <= kMapDistances; distance++) {
+        const LayerMap::Target & target = map.targets[static_cast<size_t>(distance - 1)];
+        const auto n_experts = static_cast<size_t>(target.n_experts), n_used = static_cast<size_t>(target.n_used);
+        if (n_experts == 0) {
+            continue;
+        }
+        float * probabilities = outputs_.data() + map.first_row(distance);
+        chosen_probabilities(probabilities, n_experts, n_used);
+        most_likely(probabilities, n_experts, kMostNamed * n_used, &likeliest_);
+        for (const int32_t expert : likeliest_) {
+            const float probability = probabilities[expert];
+            if (probability >= kLeastProbability) {
+                forecasts_.push_back({{target.layer, expert}, probability, distance});
+            }
+        }
+    }
+    store.forecast(forecasts_);
+}
+
+}  // namespace edgemoe
