@@ -15,12 +15,13 @@ ARROWS = {
     "predict": {"base"},
     "quant": {"base"},
     "rounding": {"base"},
+    "cpu": {"base"},
     "simulate": {"cache", "predict", "base"},
     "store": {"storage", "cache", "predict", "base"},
     "backend": {"store", "storage", "cache", "predict", "base"},
     "engine": {"backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"},
     "c_api": {
-        *("engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "base"),
+        *("engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "cpu", "base"),
         "edgemoe",
     },
 }
