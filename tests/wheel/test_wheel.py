@@ -1,4 +1,4 @@
-"""Does one wheel run on every x86-64 processor? Each variant of the kernels, forced, and processors that are emulated."""
+"""Does one wheel run on every x86-64 processor? Each variant of the kernels, forced, and emulated processors."""
 
 from __future__ import annotations
 
