@@ -1,26 +1,12 @@
 /* The C API as an embedder uses it. argv[1]: a small model with routed experts and a tokenizer. */
 #include "edgemoe/edgemoe.h"
 
+#include "check.h"
+
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                                \
-        }                                                                           \
-    } while (0)
-
-static void check_ok(edgemoe_code code, const edgemoe_error * error, int line) {
-    if (code != EDGEMOE_OK) {
-        fprintf(stderr, "%s:%d: code %d: %s\n", __FILE__, line, (int)code, error->message);
-        exit(1);
-    }
-}
-#define CHECK_OK(call) check_ok((call), &error, __LINE__)
 
 #define MAX_TEXT 8192
 #define MAX_TOKENS 12

@@ -2,25 +2,11 @@
  * argv[2]: a folder for files. */
 #include "edgemoe/edgemoe.h"
 
+#include "check.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(condition)                                                            \
-    do {                                                                            \
-        if (!(condition)) {                                                         \
-            fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
-            exit(1);                                                                \
-        }                                                                           \
-    } while (0)
-
-static void check_ok(edgemoe_code code, const edgemoe_error * error, int line) {
-    if (code != EDGEMOE_OK) {
-        fprintf(stderr, "%s:%d: code %d: %s\n", __FILE__, line, (int)code, error->message);
-        exit(1);
-    }
-}
-#define CHECK_OK(call) check_ok((call), &error, __LINE__)
 
 #define WINDOW 32
 #define TOKENS (2 * WINDOW)

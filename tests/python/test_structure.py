@@ -24,6 +24,10 @@ ARROWS = {
         *("engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict", "cpu", "base"),
         "edgemoe",
     },
+    "ggml_api": {
+        *("c_api", "engine", "backend", "simulate", "quant", "rounding", "store", "storage", "cache", "predict"),
+        *("base", "edgemoe"),
+    },
 }
 WITHOUT_GGML = ["base", "storage", "cache", "predict", "quant", "simulate", "store"]
 WITHOUT_LLAMA = [*WITHOUT_GGML, "backend", "rounding"]

@@ -10,7 +10,7 @@ namespace edgemoe {
 
 Result<LlamaModel> lay_out_model(const GgufSource & source, ExpertBufferType & flash,
                                  const std::vector<size_t> & row_tables) {
-    Result<std::unique_ptr<VirtualGguf>> gguf = VirtualGguf::create(source);
+    Result<std::unique_ptr<VirtualGguf>> gguf = VirtualGguf::create(source, VirtualGguf::Content::kHeader);
     if (!gguf.is_ok()) {
         return gguf.status();
     }
