@@ -7,6 +7,6 @@ elseif(NOT EXISTS ${ndk_toolchain})
     message(FATAL_ERROR "ANDROID_NDK=$ENV{ANDROID_NDK} is not an NDK: build/cmake/android.toolchain.cmake is not in it")
 endif()
 set(ANDROID_ABI arm64-v8a CACHE STRING "")
-set(ANDROID_PLATFORM android-28 CACHE STRING "")  # the least that has all functions that llama.cpp calls
+set(ANDROID_PLATFORM android-30 CACHE STRING "")  # the least that has mlock2
 set(ANDROID_STL c++_static CACHE STRING "")
 include(${ndk_toolchain})

@@ -26,12 +26,12 @@ ninja=$("$python" -c 'import ninja, os; print(os.path.join(ninja.BIN_DIR, "ninja
 log=build-aarch64.log
 "$cmake" --preset aarch64-static -B $build -DCMAKE_MAKE_PROGRAM="$ninja" -DPython_EXECUTABLE="$(command -v "$python")" \
     -DEDGEMOE_BUILD_TESTS=ON >$log 2>&1 || { tail -n 30 $log >&2; exit 1; }
-"$cmake" --build $build --target edgemoe-run edgemoe_storage_test edgemoe_store_test edgemoe_backend_test >>$log 2>&1 ||
+"$cmake" --build $build --target edgemoe-run edgemoe_storage_test edgemoe_store_test edgemoe_backend_test edgemoe_rounding_test >>$log 2>&1 ||
     { grep -m 20 -E 'error|FAILED' $log >&2 || tail -n 30 $log >&2; exit 1; }
 rm -f $log
 
 echo "== aarch64: tests under qemu"
-for test in storage store backend; do
+for test in storage store backend rounding; do
     "$(dirname "$cmake")/ctest" --test-dir $build -R "^$test\$" --no-tests=error --output-on-failure
 done
 "$python" -m pytest tests/arm --arm-run=$build/bin/edgemoe-run --native-run="$tools/edgemoe-run" --llama-tools="$tools"
