@@ -30,7 +30,8 @@ import json, sys
 import numpy as np
 import edgemoe
 with edgemoe.load(n_ctx=256, n_threads=2, expert_cache="6MiB") as model:
-    logits = model.logits("def fibonacci(n):\\n    if n < 2:\\n        return n\\n").astype(np.float64)
+    ids = model.tokenize("def fibonacci(n):\\n    if n < 2:\\n        return n\\n")
+    logits = model.logits(ids).astype(np.float64)
     logits -= logits.max(axis=1, keepdims=True)
     np.save(sys.argv[1], logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
     text = model.generate("import os\\n", max_tokens=8, temperature=0.0)
