@@ -37,8 +37,8 @@ elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
 else()
     message(FATAL_ERROR "EDGEMOE_CPU_VARIANTS: there are variants for x86-64 and aarch64, not for ${CMAKE_SYSTEM_PROCESSOR}")
 endif()
-if(NOT CMAKE_OBJCOPY OR NOT CMAKE_NM)
-    message(FATAL_ERROR "EDGEMOE_CPU_VARIANTS needs nm and objcopy (binutils)")
+if(NOT CMAKE_OBJCOPY OR NOT CMAKE_OBJDUMP OR NOT CMAKE_NM)
+    message(FATAL_ERROR "EDGEMOE_CPU_VARIANTS needs nm, objcopy and objdump (binutils)")
 endif()
 find_program(EDGEMOE_LINKER NAMES ${CMAKE_LINKER} ${CMAKE_C_COMPILER_TARGET}-ld ld REQUIRED DOC "GNU ld, for EDGEMOE_CPU_VARIANTS")
 
@@ -73,15 +73,16 @@ function(edgemoe_compile_variants name selection_source)
         list(TRANSFORM features PREPEND ${feature_prefix})
         target_compile_definitions(ggml-cpu-${variant} PRIVATE ${definitions} ${features})
         target_link_libraries(ggml-cpu-${variant} PRIVATE ggml-base)
-        # Warnings of llama.cpp are not ours.
-        target_compile_options(ggml-cpu-${variant} PRIVATE ${EDGEMOE_CPU_FLAGS_${variant}} -fno-lto -w)
-        target_compile_options(${name}-${variant} PRIVATE ${EDGEMOE_CPU_FLAGS_${variant}} -fno-lto)
+        # Unique symbols would stay global.
+        set(flags ${EDGEMOE_CPU_FLAGS_${variant}} -fno-lto $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-fno-gnu-unique>)
+        target_compile_options(ggml-cpu-${variant} PRIVATE ${flags} -w)  # warnings of llama.cpp are not ours
+        target_compile_options(${name}-${variant} PRIVATE ${flags})
 
         add_custom_command(
             OUTPUT ${work}/${variant}.o ${work}/${variant}.symbols
             COMMAND ${EDGEMOE_LINKER} -r --force-group-allocation -o ${work}/${variant}.whole.o
                     $<TARGET_OBJECTS:ggml-cpu-${variant}> $<TARGET_OBJECTS:${name}-${variant}>
-            COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DOBJCOPY=${CMAKE_OBJCOPY} -DVARIANT=${variant}
+            COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} -DOBJCOPY=${CMAKE_OBJCOPY} -DOBJDUMP=${CMAKE_OBJDUMP} -DVARIANT=${variant}
                     -DHEADER=${ggml_source}/../include/ggml-cpu.h -DWORK=${work} -P ${PROJECT_SOURCE_DIR}/cmake/localise_variant.cmake
             DEPENDS $<TARGET_OBJECTS:ggml-cpu-${variant}> $<TARGET_OBJECTS:${name}-${variant}>
                     ${PROJECT_SOURCE_DIR}/cmake/localise_variant.cmake
