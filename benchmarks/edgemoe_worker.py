@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy  # noqa: F401  the package imports it with the first logits: not part of loading a model
+
 import edgemoe
 
 
