@@ -30,6 +30,3 @@ echo "== C++: tests"
 
 echo "== Python: tests"
 "$python" -m pytest --llama-tools=build/tests/bin "$@"
-
-PYTHON=$python bash tests/arm/run.sh build/tests/bin
-PYTHON=$python bash tests/wheel/run.sh
