@@ -32,6 +32,7 @@ rm -f $log
 
 echo "== aarch64: tests under qemu"
 for test in storage store backend rounding; do
-    "$(dirname "$cmake")/ctest" --test-dir $build -R "^$test\$" --no-tests=error --output-on-failure
+    # qemu-user passes no MADV_POPULATE_READ on, by which a cut file is noticed.
+    qemu-aarch64-static $build/tests/cpp/edgemoe_${test}_test --test-case-exclude='a file that was cut after it was mapped*'
 done
 "$python" -m pytest tests/arm --arm-run=$build/bin/edgemoe-run --native-run="$tools/edgemoe-run" --llama-tools="$tools"
