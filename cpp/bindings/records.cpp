@@ -33,6 +33,7 @@ py::dict to_dict(const edgemoe_model_info & info) {
     record["mode"] = to_str(info.mode);
     record["io"] = to_str(info.io);
     record["io_reason"] = to_str(info.io_reason);
+    record["cpu"] = to_str(info.cpu);
     record["direct_io"] = info.direct_io;
     record["has_tokenizer"] = info.has_tokenizer;
     record["has_chat_template"] = info.has_chat_template;

@@ -28,6 +28,8 @@ static const char USAGE[] =
     "  --ignore-eos         go on after the end of the text\n"
     "  --logits FILE        generate nothing; write the logits of the prompt's tokens: float32 [n_tokens, n_vocab] in\n"
     "                       the machine's byte order\n"
+    "  --batch-size N       most tokens computed together for --logits (64)\n"
+    "  --tokens             the prompt is numbers of tokens, for models without a tokenizer; with --logits\n"
     "  -q                   nothing on standard error but errors\n";
 
 struct options {
@@ -35,6 +37,8 @@ struct options {
     const char * file;
     const char * prompt;
     const char * logits;
+    size_t batch_size;
+    bool prompt_is_tokens;
     bool quiet;
     edgemoe_load_params load;
     edgemoe_generate_params generate;
@@ -112,6 +116,7 @@ static struct options parse(int argc, char ** argv) {
     edgemoe_generate_params_init(&options.generate);
     options.generate.max_tokens = 64;
     options.generate.temperature = 0;
+    options.batch_size = 64;
     bool only_prompt = false;
     for (int i = 1; i < argc; i++) {
         const char * option = argv[i];
@@ -132,6 +137,10 @@ static struct options parse(int argc, char ** argv) {
         }
         if (is(option, "-q", "--quiet")) {
             options.quiet = true;
+            continue;
+        }
+        if (is(option, "--tokens", NULL)) {
+            options.prompt_is_tokens = true;
             continue;
         }
         if (is(option, "--ignore-eos", NULL)) {
@@ -165,6 +174,8 @@ static struct options parse(int argc, char ** argv) {
             options.generate.seed = (uint32_t)whole_number(option, value, 0, INT32_MAX);
         } else if (is(option, "--logits", NULL)) {
             options.logits = value;
+        } else if (is(option, "--batch-size", NULL)) {
+            options.batch_size = (size_t)whole_number(option, value, 1, INT32_MAX);
         } else {
             wrong_usage("unknown option or value", option);
         }
@@ -174,6 +185,9 @@ static struct options parse(int argc, char ** argv) {
     }
     if ((options.prompt == NULL) == (options.file == NULL)) {
         wrong_usage("one prompt is needed, on the command line or in a file (-f)", NULL);
+    }
+    if (options.prompt_is_tokens && options.logits == NULL) {
+        wrong_usage("--tokens needs --logits", NULL);
     }
     return options;
 }
@@ -247,10 +261,9 @@ static int generate(edgemoe_model * model, const struct options * options, const
 
 /* Batch by batch, so that a long text needs no memory for all its logits at once. */
 static edgemoe_code write_all_logits(edgemoe_model * model, const edgemoe_model_info * info,
-                                     const edgemoe_tokens * tokens, FILE * file, const char * path,
+                                     const edgemoe_tokens * tokens, FILE * file, const char * path, size_t n_batch,
                                      edgemoe_error * error) {
     const size_t n_vocab = (size_t)info->n_vocab;
-    const size_t n_batch = info->n_batch < 64 ? (size_t)info->n_batch : 64;
     float * logits = malloc(n_batch * n_vocab * sizeof(float));
     edgemoe_code code = logits != NULL ? EDGEMOE_OK : EDGEMOE_OUT_OF_BUDGET;
     if (logits == NULL) {
@@ -269,20 +282,40 @@ static edgemoe_code write_all_logits(edgemoe_model * model, const edgemoe_model_
     return code;
 }
 
+/* The numbers in `text`, as many as there are; exits if there is anything else in it. The caller frees data. */
+static edgemoe_tokens token_numbers(const struct text * text) {
+    /* A number takes two characters at least. */
+    edgemoe_tokens tokens = {malloc((text->size / 2 + 1) * sizeof(int32_t)), 0};
+    char * copy = malloc(text->size + 1);
+    if (tokens.data == NULL || copy == NULL) {
+        fprintf(stderr, "edgemoe-run: out of memory\n");
+        exit(1);
+    }
+    memcpy(copy, text->data, text->size);
+    copy[text->size] = '\0';
+    for (char * word = strtok(copy, " \n"); word != NULL; word = strtok(NULL, " \n")) {
+        tokens.data[tokens.size++] = (int32_t)whole_number("token", word, 0, INT32_MAX);
+    }
+    free(copy);
+    return tokens;
+}
+
 static int write_logits(edgemoe_model * model, const struct options * options, const edgemoe_model_info * info,
                         const struct text * prompt) {
     edgemoe_error error;
     edgemoe_tokens tokens = {NULL, 0};
-    if (edgemoe_tokenize(model, prompt->data, prompt->size, true, false, &tokens, &error) != EDGEMOE_OK) {
+    if (options->prompt_is_tokens) {
+        tokens = token_numbers(prompt);
+    } else if (edgemoe_tokenize(model, prompt->data, prompt->size, true, false, &tokens, &error) != EDGEMOE_OK) {
         return failed(&error);
     }
     FILE * file = fopen(options->logits, "wb");
     if (file == NULL) {
         fprintf(stderr, "edgemoe-run: %s: %s\n", options->logits, strerror(errno));
-        edgemoe_tokens_free(&tokens);
-        return 1;
+        exit(1);
     }
-    edgemoe_code code = write_all_logits(model, info, &tokens, file, options->logits, &error);
+    const size_t n_batch = (size_t)info->n_batch < options->batch_size ? (size_t)info->n_batch : options->batch_size;
+    edgemoe_code code = write_all_logits(model, info, &tokens, file, options->logits, n_batch, &error);
     if (fclose(file) != 0 && code == EDGEMOE_OK) {
         snprintf(error.message, sizeof(error.message), "%s: %s", options->logits, strerror(errno));
         error.code = code = EDGEMOE_IO;
@@ -290,7 +323,11 @@ static int write_logits(edgemoe_model * model, const struct options * options, c
     if (code == EDGEMOE_OK && !options->quiet) {
         fprintf(stderr, "%s: float32 [%llu, %d]\n", options->logits, (unsigned long long)tokens.size, info->n_vocab);
     }
-    edgemoe_tokens_free(&tokens);
+    if (options->prompt_is_tokens) {
+        free(tokens.data);
+    } else {
+        edgemoe_tokens_free(&tokens);
+    }
     return code == EDGEMOE_OK ? 0 : failed(&error);
 }
 
@@ -312,9 +349,10 @@ int main(int argc, char ** argv) {
         edgemoe_model_info_init(&info);
         edgemoe_info(model, &info, NULL);
         if (!options.quiet) {
-            fprintf(stderr, "%s: expert cache %.1f MiB of %.1f MiB experts, hot %.1f MiB, io %s (%s), %d threads\n",
+            fprintf(stderr,
+                    "%s: expert cache %.1f MiB of %.1f MiB experts, hot %.1f MiB, io %s (%s), %d threads, kernels %s\n",
                     info.mode, (double)info.expert_cache_bytes / 1048576, (double)info.expert_bytes / 1048576,
-                    (double)info.hot_bytes / 1048576, info.io, info.io_reason, info.n_threads);
+                    (double)info.hot_bytes / 1048576, info.io, info.io_reason, info.n_threads, info.cpu);
         }
         status =
             options.logits != NULL ? write_logits(model, &options, &info, &prompt) : generate(model, &options, &prompt);

@@ -72,6 +72,8 @@ class ModelInfo(Record):
     """The ceiling in force; 0 if only the cache's size was given."""
     types: str
     """Which ggml types the weights have, for people."""
+    cpu: str
+    """The kernels that run: "haswell", "zen4", "armv8.2"; "native" in a build for one machine."""
     row_table_bytes: int
     """Of hot_bytes, tables that stay on flash; from inspect(), that may stay there."""
 

@@ -6,7 +6,11 @@
  *
  * Threads: a model may be used from any thread; calls on one model take turns (edgemoe_cancel and edgemoe_stats_get
  * excepted, which never wait). Different models are independent. No callback may call back into the same model, except
- * edgemoe_cancel. The library writes nothing to stdout or stderr and reads no environment variable of its own.
+ * edgemoe_cancel. The library writes nothing to stdout or stderr.
+ *
+ * One environment variable is read, once, when the library is loaded: EDGEMOE_CPU forces the kernels of one processor
+ * (edgemoe_model_info.cpu) in builds that contain several. If it names none that can run here, every function that
+ * returns an edgemoe_code fails and says what it could be.
  */
 #ifndef EDGEMOE_H
 #define EDGEMOE_H
@@ -161,6 +165,7 @@ typedef struct edgemoe_model_info {
     uint64_t memory_bytes;    /* the ceiling in force, 0 if only the cache was given */
     const char * types;       /* "24 expert tensors q4_K, 41 hot tensors f32", for people */
     uint64_t row_table_bytes; /* of hot_bytes, tables that stay on flash (edgemoe_inspect: that may stay there) */
+    const char * cpu; /* the kernels that run: "haswell", "zen4", "armv8.2"; "native" in a build for one machine */
 } edgemoe_model_info;
 
 /* Both fill in all fields that `struct_size` covers (set it, or use the _init function). */

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/status.h"
+#include "cpu/cpu_variant.h"
 #include "edgemoe/edgemoe.h"
 #include "engine/job_progress.h"
 #include "engine/load_options.h"
@@ -28,12 +29,13 @@ struct Argument {
 // kInvalidArgument, naming the first argument that is NULL.
 Status need(std::initializer_list<Argument> arguments);
 
-// Maps whatever `call` throws or returns to a code: nothing passes the C API. `needed`: arguments that must not be
-// NULL.
+// Fails if no kernel of this build may run. Maps whatever `call` throws or returns to a code: nothing passes the C API.
+// `needed`: arguments that must not be NULL.
 template <typename Call>
 edgemoe_code guard(edgemoe_error * error, std::initializer_list<Argument> needed, Call && call) {
     try {
-        const Status status = need(needed);
+        Status status = cpu_variant_status();
+        status = status.is_ok() ? need(needed) : status;
         return report(status.is_ok() ? call() : status, error);
     } catch (const std::bad_alloc &) {
         return report(Status(StatusCode::kOutOfBudget, "out of memory"), error);

@@ -1,5 +1,6 @@
 #include "c_api/description.h"
 
+#include "cpu/cpu_variant.h"
 #include "engine/chat.h"
 
 #include <algorithm>
@@ -50,6 +51,7 @@ void describe_source(const GgufSource & source, const MemoryPlan & plan, Descrip
     strings->io = "none";
     strings->io_reason = source.direct_refusal();
     strings->types = list_types(source);
+    strings->cpu = cpu_variant_name();
 
     info->path = strings->path.c_str();
     info->architecture = strings->architecture.c_str();
@@ -58,6 +60,7 @@ void describe_source(const GgufSource & source, const MemoryPlan & plan, Descrip
     info->io = strings->io.c_str();
     info->io_reason = strings->io_reason.c_str();
     info->types = strings->types.c_str();
+    info->cpu = strings->cpu.c_str();
     info->direct_io = source.direct_io();
     info->has_tokenizer = !source.text("tokenizer.ggml.model").empty() &&
                           source.text("tokenizer.ggml.model") != "none" &&

@@ -10,7 +10,7 @@ namespace edgemoe {
 
 // The strings live here; REQUIRES: outlives the info filled in from it.
 struct DescriptionStrings {
-    std::string path, architecture, name, mode, io, io_reason, types;
+    std::string path, architecture, name, mode, io, io_reason, types, cpu;
 };
 
 void describe_source(const GgufSource & source, const MemoryPlan & plan, DescriptionStrings * strings,

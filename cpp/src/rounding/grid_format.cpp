@@ -173,50 +173,57 @@ const uint8_t * bytes_of(const Grid & grid) {
     return reinterpret_cast<const uint8_t *>(grid);
 }
 
-const std::array<GridFormat, 5> kFormats = {{
-    {GGML_TYPE_IQ2_XXS,
-     8,
-     true,
-     256,
-     bytes_of(iq2xxs_grid),
-     {QK_K, sizeof(block_iq2_xxs), 32, 0.25F, 0.125F, 0, 15, 0, read_iq2_xxs, write_iq2_xxs_scales},
-     write_iq2_xxs},
-    {GGML_TYPE_IQ2_XS,
-     8,
-     true,
-     512,
-     bytes_of(iq2xs_grid),
-     {QK_K, sizeof(block_iq2_xs), 16, 0.25F, 0.125F, 0, 15, 0, read_nibbles<block_iq2_xs>, write_nibbles<block_iq2_xs>},
-     write_iq2_xs},
-    {GGML_TYPE_IQ2_S,
-     8,
-     false,
-     1024,
-     bytes_of(iq2s_grid),
-     {QK_K, sizeof(block_iq2_s), 16, 0.25F, 0.125F, 0, 15, 0, read_nibbles<block_iq2_s>, write_nibbles<block_iq2_s>},
-     write_iq2_s},
-    {GGML_TYPE_IQ3_XXS,
-     4,
-     true,
-     256,
-     bytes_of(iq3xxs_grid),
-     {QK_K, sizeof(block_iq3_xxs), 32, 0.5F, 0.25F, 0, 15, 0, read_iq3_xxs, write_iq3_xxs_scales},
-     write_iq3_xxs},
-    {GGML_TYPE_IQ3_S,
-     4,
-     false,
-     512,
-     bytes_of(iq3s_grid),
-     {QK_K, sizeof(block_iq3_s), 32, 2.0F, 1.0F, 0, 15, 0, read_nibbles<block_iq3_s>, write_nibbles<block_iq3_s>},
-     write_iq3_s},
-}};
+// Made at the first call, not while the library is loaded: this file is also compiled for processors that are not the
+// one at hand.
+const std::array<GridFormat, 5> & formats() {
+    static const std::array<GridFormat, 5> kFormats = {{
+        {GGML_TYPE_IQ2_XXS,
+         8,
+         true,
+         256,
+         bytes_of(iq2xxs_grid),
+         {QK_K, sizeof(block_iq2_xxs), 32, 0.25F, 0.125F, 0, 15, 0, read_iq2_xxs, write_iq2_xxs_scales},
+         write_iq2_xxs},
+        {GGML_TYPE_IQ2_XS,
+         8,
+         true,
+         512,
+         bytes_of(iq2xs_grid),
+         {QK_K, sizeof(block_iq2_xs), 16, 0.25F, 0.125F, 0, 15, 0, read_nibbles<block_iq2_xs>,
+          write_nibbles<block_iq2_xs>},
+         write_iq2_xs},
+        {GGML_TYPE_IQ2_S,
+         8,
+         false,
+         1024,
+         bytes_of(iq2s_grid),
+         {QK_K, sizeof(block_iq2_s), 16, 0.25F, 0.125F, 0, 15, 0, read_nibbles<block_iq2_s>,
+          write_nibbles<block_iq2_s>},
+         write_iq2_s},
+        {GGML_TYPE_IQ3_XXS,
+         4,
+         true,
+         256,
+         bytes_of(iq3xxs_grid),
+         {QK_K, sizeof(block_iq3_xxs), 32, 0.5F, 0.25F, 0, 15, 0, read_iq3_xxs, write_iq3_xxs_scales},
+         write_iq3_xxs},
+        {GGML_TYPE_IQ3_S,
+         4,
+         false,
+         512,
+         bytes_of(iq3s_grid),
+         {QK_K, sizeof(block_iq3_s), 32, 2.0F, 1.0F, 0, 15, 0, read_nibbles<block_iq3_s>, write_nibbles<block_iq3_s>},
+         write_iq3_s},
+    }};
+    return kFormats;
+}
 
 }  // namespace
 
 const GridFormat * grid_format(int32_t ggml_type) {
     const auto found =
-        std::find_if(kFormats.begin(), kFormats.end(), [&](const GridFormat & f) { return f.type == ggml_type; });
-    return found == kFormats.end() ? nullptr : &*found;
+        std::find_if(formats().begin(), formats().end(), [&](const GridFormat & f) { return f.type == ggml_type; });
+    return found == formats().end() ? nullptr : &*found;
 }
 
 }  // namespace edgemoe

@@ -1,0 +1,15 @@
+# 64-bit ARM Linux with glibc, by Debian's cross compiler (g++-aarch64-linux-gnu). Tests run under qemu-user, if it is there.
+set(CMAKE_SYSTEM_NAME Linux)
+set(CMAKE_SYSTEM_PROCESSOR aarch64)
+set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)
+set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
+set(CMAKE_FIND_ROOT_PATH /usr/aarch64-linux-gnu)
+set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
+set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
+# Headers without a library of their own (doctest) are the same for every machine.
+set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE BOTH)
+set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE BOTH)
+find_program(EDGEMOE_QEMU NAMES qemu-aarch64-static qemu-aarch64 DOC "Runs aarch64 programs on this machine")
+if(EDGEMOE_QEMU)
+    set(CMAKE_CROSSCOMPILING_EMULATOR "${EDGEMOE_QEMU};-L;/usr/aarch64-linux-gnu")
+endif()
