@@ -13,13 +13,13 @@ namespace {
 using Class = py::class_<LoadParams>;
 
 template <typename T>
-void number(Class & bound, const char * name, T edgemoe_load_params::* field) {
+void number(Class & bound, const char * name, T edgemoe_load_params::*field) {
     bound.def_property(
         name, [field](const LoadParams & params) { return params.values.*field; },
         [field](LoadParams & params, T value) { params.values.*field = value; });
 }
 
-void toggle(Class & bound, const char * name, edgemoe_toggle edgemoe_load_params::* field) {
+void toggle(Class & bound, const char * name, edgemoe_toggle edgemoe_load_params::*field) {
     bound.def_property(
         name,
         [field](const LoadParams & params) -> std::optional<bool> {

@@ -92,9 +92,7 @@ edgemoe_code edgemoe_load(const char * path, const edgemoe_load_params * params,
 void edgemoe_free(edgemoe_model * model) {
     if (model != nullptr) {
         model->session->cancel();
-        {
-            std::lock_guard<std::mutex> turn(model->turn);
-        }
+        { std::lock_guard<std::mutex> turn(model->turn); }
         delete model;
     }
 }

@@ -65,6 +65,9 @@ public:
         static_cast<void>(scores);
         static_cast<void>(n);
     }
+    // What `id` is worth as of its latest use, inserted or not: of experts of one layer, the one that is worth more
+    // stays longer. All the same where the policy does not rank by worth.
+    virtual float value(ExpertId /*id*/) const { return 0.0F; }
 
     virtual const char * name() const = 0;
 };

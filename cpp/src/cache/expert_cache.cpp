@@ -37,7 +37,7 @@ ExpertCache::ExpertCache(uint64_t budget_bytes, PolicyShape shape, std::unique_p
       n_experts_(shape.n_experts),
       policy_(std::move(policy)),
       slots_(static_cast<size_t>(shape.n_layers) * static_cast<size_t>(shape.n_experts)),
-      layer_bytes_(static_cast<size_t>(shape.n_layers), 0),
+      settled_bytes_(static_cast<size_t>(shape.n_layers), 0),
       ranges_(budget_bytes) {
     assert(policy_ != nullptr);
 }
@@ -58,7 +58,7 @@ bool ExpertCache::can_ever_fit(const MatrixBytes & matrices) const {
 }
 
 size_t ExpertCache::index(ExpertId id) const {
-    assert(id.layer >= 0 && static_cast<size_t>(id.layer) < layer_bytes_.size());
+    assert(id.layer >= 0 && static_cast<size_t>(id.layer) < settled_bytes_.size());
     assert(id.expert >= 0 && id.expert < n_experts_);
     return static_cast<size_t>(id.layer) * static_cast<size_t>(n_experts_) + static_cast<size_t>(id.expert);
 }
@@ -94,6 +94,19 @@ bool ExpertCache::insert(ExpertId id, const MatrixBytes & matrices, PolicyTime n
     return true;
 }
 
+void ExpertCache::choose_settling(std::vector<Absent> * absent, const StreamLimits & limits) {
+    std::sort(absent->begin(), absent->end(), [this](const Absent & a, const Absent & b) {
+        const float value_a = policy_->value(a.id);
+        const float value_b = policy_->value(b.id);
+        return value_a != value_b ? value_a > value_b : a.id < b.id;
+    });
+    uint64_t bytes = absent->empty() ? 0 : settled_bytes_[static_cast<size_t>(absent->front().id.layer)];
+    for (const Absent & expert : *absent) {
+        bytes += expert.slot_bytes;
+        slot(expert.id).may_settle = bytes <= limits.layer_bytes;
+    }
+}
+
 bool ExpertCache::insert_streamed(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
                                   const StreamLimits & limits, std::vector<ExpertId> * evicted) {
     Slot & taken = slot(id);
@@ -103,7 +116,7 @@ bool ExpertCache::insert_streamed(ExpertId id, const MatrixBytes & matrices, Pol
     }
     const uint64_t bytes = slot_bytes(matrices);
     taken.bytes = matrices;
-    if (layer_bytes_[static_cast<size_t>(id.layer)] + bytes <= limits.layer_bytes) {
+    if (taken.may_settle) {
         do {
             if (place(&taken)) {
                 settle(id, false, now);
@@ -176,11 +189,12 @@ void ExpertCache::settle(ExpertId id, bool is_streamed, PolicyTime now) {
     taken.is_streamed = is_streamed;
     const uint64_t bytes = taken.all_bytes();
     used_bytes_ += bytes;
-    layer_bytes_[static_cast<size_t>(id.layer)] += bytes;
     size_++;
     if (is_streamed) {
         streamed_bytes_ += bytes;
         streamed_.push_back(id);
+    } else {
+        settled_bytes_[static_cast<size_t>(id.layer)] += bytes;
     }
     policy_->on_insert(id, now);
 }
@@ -222,6 +236,7 @@ void ExpertCache::keep(ExpertId id) {
     if (taken.is_streamed) {
         taken.is_streamed = false;
         streamed_bytes_ -= taken.all_bytes();
+        settled_bytes_[static_cast<size_t>(id.layer)] += taken.all_bytes();
         streamed_.erase(std::find(streamed_.begin(), streamed_.end(), id));
     }
 }
@@ -233,7 +248,7 @@ void ExpertCache::remove(ExpertId id) {
     policy_->on_remove(id);
     const uint64_t bytes = taken.all_bytes();
     used_bytes_ -= bytes;
-    layer_bytes_[static_cast<size_t>(id.layer)] -= bytes;
+    settled_bytes_[static_cast<size_t>(id.layer)] -= bytes;
     size_--;
     taken.is_taken = false;
     for (size_t p = 0; p < kProjectionCount && placement_ == Placement::kArena; ++p) {

@@ -66,9 +66,18 @@ public:
     [[nodiscard]] bool insert(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
                               std::vector<ExpertId> * evicted);
 
-    // The same for an expert that passes through. It settles all the same while its layer has less than
-    // limits.layer_bytes and there is room, free or of others that pass through; and in the place of the policy's
-    // victim if that was last used longer ago than `id` was before this use. Otherwise it takes room that is free or of
+    // Chooses which of a layer's absent experts insert_streamed() lets settle in room that is free: those that are
+    // worth most to the policy, of equals the lowest number, as many as fit beside the layer's settled ones into
+    // limits.layer_bytes. After their uses were recorded.
+    struct Absent {
+        ExpertId id;
+        uint64_t slot_bytes = 0;
+    };
+    void choose_settling(std::vector<Absent> * absent, const StreamLimits & limits);
+
+    // insert() for an expert that passes through. It settles all the same if it was chosen to and there is room, free
+    // or of others that pass through; and in the place of the policy's victim if that was last used longer ago than
+    // `id` was before this use. Otherwise it takes room that is free or of
     // others that pass through, and evicts as the policy says only while all that pass through take less than
     // limits.window_bytes. False may also mean that this limit is reached; never when no slot is pinned.
     [[nodiscard]] bool insert_streamed(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
@@ -115,6 +124,7 @@ private:
         bool is_taken = false;
         bool is_streamed = false;
         bool is_protected = false;  // also while it is not taken
+        bool may_settle = false;    // chosen by choose_settling()
 
         uint64_t all_bytes() const;
     };
@@ -145,10 +155,10 @@ private:
     size_t size_ = 0;
     size_t n_protected_ = 0;
     std::unique_ptr<EvictionPolicy> policy_;
-    std::vector<Slot> slots_;            // by layer * n_experts + expert
-    std::vector<uint64_t> layer_bytes_;  // of slots, by layer
-    std::vector<ExpertId> streamed_;     // those that pass through, the latest last
-    RangeAllocator ranges_;              // without use for Placement::kCounted
+    std::vector<Slot> slots_;              // by layer * n_experts + expert
+    std::vector<uint64_t> settled_bytes_;  // of slots that do not pass through, by layer
+    std::vector<ExpertId> streamed_;       // those that pass through, the latest last
+    RangeAllocator ranges_;                // without use for Placement::kCounted
 };
 
 }  // namespace edgemoe

@@ -21,7 +21,7 @@ std::string ExpertCache::check_slots() const {
     uint64_t streamed = 0;
     size_t n_taken = 0;
     size_t n_streamed = 0;
-    std::vector<uint64_t> by_layer(layer_bytes_.size(), 0);
+    std::vector<uint64_t> by_layer(settled_bytes_.size(), 0);
     for (size_t i = 0; i < slots_.size(); ++i) {
         const Slot & slot = slots_[i];
         if (!slot.is_taken) {
@@ -35,11 +35,11 @@ std::string ExpertCache::check_slots() const {
         }
         used += slot.all_bytes();
         streamed += slot.is_streamed ? slot.all_bytes() : 0;
-        by_layer[i / static_cast<size_t>(n_experts_)] += slot.all_bytes();
+        by_layer[i / static_cast<size_t>(n_experts_)] += slot.is_streamed ? 0 : slot.all_bytes();
         n_taken++;
         n_streamed += slot.is_streamed ? 1 : 0;
     }
-    if (used != used_bytes_ || used > budget_bytes_ || streamed != streamed_bytes_ || by_layer != layer_bytes_ ||
+    if (used != used_bytes_ || used > budget_bytes_ || streamed != streamed_bytes_ || by_layer != settled_bytes_ ||
         n_taken != size_) {
         return "sums or counts are wrong: " + std::to_string(used_bytes_) + " bytes used, slots have " +
                std::to_string(used) + " of " + std::to_string(budget_bytes_);

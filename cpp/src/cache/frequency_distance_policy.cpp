@@ -40,6 +40,8 @@ public:
         return frequencies_.least(layer_weights_, filter, id);
     }
 
+    float value(ExpertId id) const override { return frequencies_.value(id); }
+
     const char * name() const override { return "frequency-distance"; }
 
 private:

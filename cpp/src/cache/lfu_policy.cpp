@@ -19,6 +19,8 @@ public:
         return counts_.least(layer_weights_, filter, id);
     }
 
+    float value(ExpertId id) const override { return counts_.value(id); }
+
     const char * name() const override { return "lfu"; }
 
 private:

@@ -68,6 +68,8 @@ public:
                probability * (kFastWeight + 1.0F);
     }
 
+    float value(ExpertId id) const override { return values_.value(id); }
+
     const char * name() const override { return "two-timescale"; }
 
 private:

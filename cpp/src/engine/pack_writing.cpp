@@ -36,9 +36,8 @@ Result<WrittenPack> write_pack(const PackInputs & inputs, const PackOptions & op
                                const TypeAllocation & allocation, const RoundingJournal & journal,
                                const JobProgress & progress) {
     const GgufSource & source = inputs.source();
-    Result<std::unique_ptr<PackedWriter>> created =
-        PackedWriter::create(source, output, allocation.types, pack_metadata(inputs, options, allocation),
-                             &inputs.profile().maps);
+    Result<std::unique_ptr<PackedWriter>> created = PackedWriter::create(
+        source, output, allocation.types, pack_metadata(inputs, options, allocation), &inputs.profile().maps);
     if (!created.is_ok()) {
         return created.status();
     }

@@ -91,6 +91,13 @@ private:
         }
         counted->requests += layer.experts.size();
         counted->hits += pinned_.size();
+        if (limits) {
+            candidates_.clear();
+            for (const ExpertId id : absent_) {
+                candidates_.push_back({id, ExpertCache::slot_bytes(matrices(sizes.of(id)))});
+            }
+            cache_.choose_settling(&candidates_, *limits);
+        }
         for (const ExpertId id : absent_) {
             const uint64_t bytes = sizes.of(id);
             counted->missed_bytes += bytes;
@@ -132,6 +139,7 @@ private:
     StreamingRule rule_;
     std::vector<ExpertId> pinned_;
     std::vector<ExpertId> absent_;
+    std::vector<ExpertCache::Absent> candidates_;
     std::vector<ExpertId> evicted_;
 };
 

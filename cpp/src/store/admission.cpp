@@ -64,6 +64,18 @@ void ExpertStore::pin_residents(Lease & lease) {
     }
 }
 
+// Before the first of a prompt's experts is admitted.
+void ExpertStore::choose_settling(const Lease & lease) {
+    absent_.clear();
+    for (const int32_t e : lease.entries_) {
+        const ExpertEntry & entry = experts_[e];
+        if (!entry.is_resident) {
+            absent_.push_back({entry.id, ExpertCache::slot_bytes(entry.matrix_bytes)});
+        }
+    }
+    cache_.choose_settling(&absent_, *lease.stream_);
+}
+
 // Gives slots to the experts that wait, in order, while there is room.
 void ExpertStore::admit(Lease & lease) {
     admitted_.clear();

@@ -190,6 +190,9 @@ Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const 
     } else if (first_of_pass) {
         withdraw_stale();
     }
+    if (lease.stream_) {
+        choose_settling(lease);
+    }
     admit(lease);
     read_ahead();
     // Reads that an earlier lease left behind hold their slots only until they end; finish() admits then.

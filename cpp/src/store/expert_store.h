@@ -148,6 +148,7 @@ private:
     std::optional<StreamLimits> stream_limits(const Lease & lease) const;
     void count_uses(const Lease & lease, const std::vector<ExpertUse> & uses);
     void pin_residents(Lease & lease);
+    void choose_settling(const Lease & lease);
     void admit(Lease & lease);
     bool insert(const Lease & lease, ExpertEntry & entry);
     void take_slot(ExpertEntry & entry);
@@ -216,6 +217,7 @@ private:
     std::vector<uint64_t> promoted_;             // the same
     std::vector<ExpertId> evicted_;              // by the latest insertion
     std::vector<int32_t> admitted_;              // of admit() alone
+    std::vector<ExpertCache::Absent> absent_;    // of choose_settling() alone
     std::vector<MappedExperts::Span> unmapped_;  // evicted in place, to be dropped without the lock
     std::vector<std::unique_ptr<Lease>> idle_leases_;
     std::vector<std::unique_ptr<Errands>> idle_errands_;

@@ -54,8 +54,8 @@ TEST_CASE("ProgressEndsWithAllPiecesAndCanCancel") {
               })
               .is_ok());
     CHECK(last == 7);
-    const Status cancelled =
-        run_in_parallel(7, 2, [](size_t, int) { return Status::ok(); }, [](size_t) { return false; });
+    const Status cancelled = run_in_parallel(
+        7, 2, [](size_t, int) { return Status::ok(); }, [](size_t) { return false; });
     CHECK(cancelled.code() == StatusCode::kCancelled);
 }
 

@@ -28,7 +28,7 @@ struct Best {
 };
 
 // Every combination.
-Best exhaustive(const std::vector<Group> & groups, double Choice::* resource, double Choice::* value, double limit) {
+Best exhaustive(const std::vector<Group> & groups, double Choice::*resource, double Choice::*value, double limit) {
     Best best;
     const std::function<void(size_t, double, double)> go = [&](size_t group, double used, double reached) {
         if (group == groups.size()) {

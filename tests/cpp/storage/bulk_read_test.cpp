@@ -86,20 +86,24 @@ TEST_CASE("ProgressRisesToOneAndCanStop") {
         return true;
     };
     size_t failed = 0;
-    REQUIRE(bulk_read(stretches, *reader, options, [](size_t, const std::byte *) {}, &failed).is_ok());
+    REQUIRE(bulk_read(
+                stretches, *reader, options, [](size_t, const std::byte *) {}, &failed)
+                .is_ok());
     CHECK(parts.size() == stretches.size());
     CHECK(std::is_sorted(parts.begin(), parts.end()));
     CHECK(parts.back() == 1.0F);
     parts.clear();
     options.n_threads = 3;
-    REQUIRE(bulk_read(stretches, *reader, options, [](size_t, const std::byte *) {}, &failed).is_ok());
+    REQUIRE(bulk_read(
+                stretches, *reader, options, [](size_t, const std::byte *) {}, &failed)
+                .is_ok());
     CHECK(parts.back() == 1.0F);
     options.n_threads = 1;
 
     options.progress = [](float part) { return part < 0.5F; };
     std::atomic<size_t> n_taken{0};
-    const Status status =
-        bulk_read(stretches, *reader, options, [&n_taken](size_t, const std::byte *) { n_taken++; }, &failed);
+    const Status status = bulk_read(
+        stretches, *reader, options, [&n_taken](size_t, const std::byte *) { n_taken++; }, &failed);
     CHECK(status.code() == StatusCode::kCancelled);
     CHECK(failed == stretches.size());
     CHECK(n_taken < stretches.size());
@@ -115,7 +119,8 @@ TEST_CASE("AFailedOrShortReadIsReportedWithItsStretchAndNothingStaysInFlight") {
         plan.fail_read = 7;
         FaultyReader failing(make_thread_reader(2), plan);
         size_t failed = 0;
-        Status status = bulk_read(stretches, failing, with(4, n_threads), [](size_t, const std::byte *) {}, &failed);
+        Status status = bulk_read(
+            stretches, failing, with(4, n_threads), [](size_t, const std::byte *) {}, &failed);
         CHECK(status.code() == StatusCode::kIo);
         CHECK(failed == 7);
         std::vector<ReadCompletion> left;
@@ -125,7 +130,8 @@ TEST_CASE("AFailedOrShortReadIsReportedWithItsStretchAndNothingStaysInFlight") {
         truncation.shorten_read = 5;
         truncation.shorten_by_bytes = 70'000;
         FaultyReader shortening(make_thread_reader(2), truncation);
-        status = bulk_read(stretches, shortening, with(4, n_threads), [](size_t, const std::byte *) {}, &failed);
+        status = bulk_read(
+            stretches, shortening, with(4, n_threads), [](size_t, const std::byte *) {}, &failed);
         CHECK(status.code() == StatusCode::kFormat);
         CHECK(failed == 5);
         CHECK(status.message().find("truncated") != std::string::npos);
@@ -135,7 +141,9 @@ TEST_CASE("AFailedOrShortReadIsReportedWithItsStretchAndNothingStaysInFlight") {
 TEST_CASE("NothingIsReadWhereNothingIsAskedFor") {
     const std::unique_ptr<AsyncReader> reader = make_thread_reader(1);
     size_t failed = 1;
-    CHECK(bulk_read({}, *reader, with(1, 1), [](size_t, const std::byte *) {}, &failed).is_ok());
+    CHECK(bulk_read(
+              {}, *reader, with(1, 1), [](size_t, const std::byte *) {}, &failed)
+              .is_ok());
     CHECK(failed == 0);
 }
 

@@ -350,9 +350,7 @@ TEST_CASE("AReadAheadThatFailsIsNoErrorAndIsMadeAgainWhenItIsWanted") {
 
 TEST_CASE("ALeaseThatIsGivenUpDropsItsReadsThatWereNotSubmitted") {
     Bench bench({1, 8, 64, 64, 100}, 8, 2);
-    {
-        const auto lease = bench.acquire(0, kWhole, {0, 1, 2, 3});
-    }
+    { const auto lease = bench.acquire(0, kWhole, {0, 1, 2, 3}); }
     CHECK(bench.reader->n_submitted() == 2);
     CHECK(bench.serve(0, kWhole, {7}).is_ok());
     CHECK(bench.reader->n_submitted() == 2 + 3);

@@ -228,9 +228,7 @@ TEST_CASE("ACancelledReadThatIsAskedForBeforeItEndsIsReadAnew") {
     rig.store->forecast(forecasts(2, {3}, 2));
     REQUIRE(rig.reader->n_ahead() == 2);
     rig.reader->start_at_most(0);
-    {
-        const Result<LeasePtr> cancels = rig.store->acquire(1, kWhole, {4});
-    }  // and gives up
+    { const Result<LeasePtr> cancels = rig.store->acquire(1, kWhole, {4}); }  // and gives up
     REQUIRE(rig.serve(2, {3}).is_ok());
     CHECK(rig.stats().useful_bytes == 0);
 }
