@@ -67,6 +67,7 @@ static edgemoe_model * load(const char * path, int32_t n_threads) {
     params.expert_cache_bytes = info.expert_bytes / 3;
     params.n_ctx = 256;
     params.n_threads = n_threads;
+    params.prefetch = EDGEMOE_PREFETCH_OFF; /* a replay knows of no reading ahead */
     edgemoe_description_free(description);
 
     edgemoe_model * model = NULL;

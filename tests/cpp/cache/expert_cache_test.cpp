@@ -303,18 +303,38 @@ TEST_CASE("AnExpertThatPassesThroughSettlesWhereItsLayerHasRoomLeft") {
     ExpertCache cache = make_cache(64 * 4);
     std::vector<ExpertId> evicted;
     const StreamLimits limits = {64 * 2, 64 * 2};
+    std::vector<ExpertCache::Absent> absent = {{{0, 0}, 64}, {{0, 1}, 64}, {{0, 2}, 64}, {{0, 3}, 64}};
+    cache.choose_settling(&absent, limits);
     for (int32_t expert = 0; expert < 4; ++expert) {
         REQUIRE(cache.insert_streamed({0, expert}, one_matrix(64), {0, 0}, limits, &evicted));
     }
     CHECK(cache.streamed_bytes() == 64 * 2);
     CHECK(evicted.empty());
     // The next layer's share is taken from what layer 0 has above its own.
+    absent = {{{1, 0}, 64}, {{1, 1}, 64}};
+    cache.choose_settling(&absent, limits);
     for (int32_t expert = 0; expert < 2; ++expert) {
         REQUIRE(cache.insert_streamed({1, expert}, one_matrix(64), {0, 1}, limits, &evicted));
     }
     CHECK(evicted == std::vector<ExpertId>{{0, 3}, {0, 2}});
     CHECK(cache.streamed_bytes() == 0);
     cache.keep({1, 1});
+    CHECK(cache.check_invariants() == "");
+}
+
+TEST_CASE("OfAPromptThoseSettleThatAreWorthMost") {
+    ExpertCache cache = make_cache(64 * 4, "lfu");
+    std::vector<ExpertId> evicted;
+    const StreamLimits limits = {64 * 1, 64 * 2};
+    cache.record_use({0, 0}, {0, 0});
+    cache.record_use({0, 1}, {0, 0});
+    cache.record_use({0, 1}, {1, 0});
+    std::vector<ExpertCache::Absent> absent = {{{0, 0}, 64}, {{0, 1}, 64}};
+    cache.choose_settling(&absent, limits);
+    REQUIRE(cache.insert_streamed({0, 0}, one_matrix(64), {1, 0}, limits, &evicted));
+    CHECK(cache.streamed_bytes() == 64);
+    REQUIRE(cache.insert_streamed({0, 1}, one_matrix(64), {1, 0}, limits, &evicted));
+    CHECK(cache.streamed_bytes() == 64);
     CHECK(cache.check_invariants() == "");
 }
 
