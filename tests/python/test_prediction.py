@@ -134,7 +134,9 @@ def test_a_replay_of_a_recorded_run_has_the_hits_of_next_use(
 ) -> None:
     cache = int(share * edgemoe.plan(model_file, probe_seconds=0).expert_bytes)
     path = tmp_path / "trace.csv"
-    with edgemoe.load(model_file, n_ctx=256, n_threads=2, expert_cache=cache, profile=profile_file) as model:
+    with edgemoe.load(
+        model_file, n_ctx=256, n_threads=2, expert_cache=cache, profile=profile_file, prefetch="off"
+    ) as model:
         cache = model.info.expert_cache_bytes
         with model.recording(path):
             model.generate("", max_tokens=60, temperature=0.9, seed=3, ignore_eos=True)
