@@ -144,10 +144,14 @@ def test_the_static_library_lives_beside_another_llama_cpp(prefix: Path, tmp_pat
     assert done.returncode == 0 and done.stdout == "mine\n" * 3
 
 
-def test_llama_cpp_streams_through_the_ggml_entry(build: Path, text: str) -> None:
-    done = run(build / "bin" / "edgemoe-example-llama-cpp", MODEL, "5", PROMPT)
+def test_llama_cpp_streams_through_the_ggml_entry(build: Path) -> None:
+    program = build / "bin" / "edgemoe-example-llama-cpp"
+    everything = run(program, MODEL, "0", PROMPT)
+    assert everything.returncode == 0, everything.stderr
+    assert everything.stdout.strip() != ""
+    done = run(program, MODEL, "5", PROMPT)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == text + "\n"
+    assert done.stdout == everything.stdout
     read = re.search(r"([\d.]+) MiB were read", done.stderr)
     assert read is not None and float(read[1]) > 0
 
