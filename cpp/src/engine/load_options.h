@@ -30,7 +30,7 @@ struct LoadOptions {
     bool lock_memory = false;           // hot weights and the expert cache stay out of swap
     Toggle row_tables = Toggle::kAuto;  // tables of rows stay on flash; kAuto: unless everything fits in memory
     Toggle direct_io = Toggle::kAuto;
-    Prefetch prefetch = Prefetch::kAuto;
+    Prefetch prefetch = Prefetch::kOff;
     Toggle prewarm = Toggle::kAuto;  // kAuto: unless prefetch is off
     Toggle flash_attention = Toggle::kAuto;
     ggml_type cache_type_k = GGML_TYPE_F16;
