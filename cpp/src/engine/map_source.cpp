@@ -23,7 +23,8 @@ Result<ExpertMaps> maps_for(const GgufSource & source, const LoadOptions & optio
         return Status(StatusCode::kInvalidArgument,
                       path + ": what it has to predict experts by is of another model than " + source.path());
     }
-    return trained.empty() ? untrained_maps(source, content) : trained;
+    // Untrained maps know no next use, so that they serve nothing but reading ahead.
+    return trained.empty() && options.prefetch != Prefetch::kOff ? untrained_maps(source, content) : trained;
 }
 
 }  // namespace edgemoe
