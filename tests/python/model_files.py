@@ -147,7 +147,7 @@ def write_large_model(path: Path, shape: ModelShape) -> Path:
 
 
 def write_float_twin(path: Path, model: Path) -> Path:
-    """The same model with every weight as the float32 that its block stands for: nothing is rounded to 8 bits when it computes."""
+    """The same model with its weights as float32 of the same values: nothing is rounded to 8 bits when it computes."""
     reader = gguf.GGUFReader(model)
     architecture = str(reader.fields["general.architecture"].contents())
     writer = gguf.GGUFWriter(path, architecture)
