@@ -165,9 +165,9 @@ def test_arm_computes_what_x86_computes(
 def test_quantized_weights_make_arm_no_less_exact_than_x86(
     arm: Runner, native: Runner, held_out: str, exact: npt.NDArray[np.float64]
 ) -> None:
-    """ggml rounds the inputs of quantized matrices to 8 bits. A last bit that differs before it sends some the other way,
-    and from there on two machines, or one machine with other kernels, differ by as much as either differs from exact
-    products (docs/phone.md)."""
+    """ggml rounds the inputs of quantized matrices to 8 bits. A last bit that differs before that sends some the other
+    way, and from there on two machines, or one machine with other kernels, differ by as much as either differs from
+    exact products (docs/phone.md)."""
     model = edgemoe.default_model_path()
     options = ("--tokens", "-c", 512, held_out)
     here = log_softmax(native.logits(model, exact.shape[1], *options))
