@@ -1,5 +1,6 @@
 # cmake -P: from WORK/VARIANT.whole.o makes WORK/VARIANT.o, whose only global symbols are the functions of HEADER (ggml-cpu.h) and the
 # project's own, with "__VARIANT" behind their names, and WORK/VARIANT.symbols, the list of those names without it.
+cmake_minimum_required(VERSION 3.21)  # a script has no policies of its own
 string(MAKE_C_IDENTIFIER ${VARIANT} suffix)
 file(READ ${HEADER} header)
 string(REGEX MATCHALL "ggml_[a-z0-9_]+ *\\(" declared "${header}")

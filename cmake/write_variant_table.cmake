@@ -1,6 +1,7 @@
 # cmake -P: writes WORK/cpu_variant_table.S: for each function that all variants have, a jump through its slot; the slots; for each
 # variant the addresses of its functions; the table that cpp/src/cpu/variant_table.h declares.
 # VARIANTS: "name=features|name=features".
+cmake_minimum_required(VERSION 3.21)  # a script has no policies of its own
 string(REPLACE "|" ";" VARIANTS "${VARIANTS}")
 set(first "")
 foreach(entry ${VARIANTS})

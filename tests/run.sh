@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # All tests: installs what they need into the Python environment that `python` is, builds, and runs them. The first failing line says what is wrong.
+# With arguments, which go to pytest, the wheel and the ARM programs are not built and tested.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
@@ -30,3 +31,8 @@ echo "== C++: tests"
 
 echo "== Python: tests"
 "$python" -m pytest --llama-tools=build/tests/bin "$@"
+
+if [ $# = 0 ]; then
+    PYTHON=$python bash tests/wheel/run.sh
+    PYTHON=$python bash tests/arm/run.sh
+fi

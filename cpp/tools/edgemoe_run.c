@@ -23,7 +23,11 @@ static const char USAGE[] =
     "  --expert-cache SIZE  the expert cache alone, instead of --memory\n"
     "  --io ENGINE          auto, uring, threads or mmap\n"
     "  --streaming off      load everything, in llama.cpp's own way\n"
-    "  --temp T             temperature; 0 (the default): always the likeliest token\n"
+    "  --flash-attn on|off  flash attention (default: where it can be had)\n"
+    "  --cache-type-k TYPE  type of the KV cache's keys: f16 (the default), f32, bf16, q8_0, ...\n"
+    "  --cache-type-v TYPE  type of the KV cache's values\n"
+    "  --temp T             temperature; 0 (the default): always the likeliest token, after the penalty\n"
+    "  --repeat-penalty X   for tokens that are there already; 1: none (default: what the model's file says)\n"
     "  --seed N             the same seed gives the same text\n"
     "  --ignore-eos         go on after the end of the text\n"
     "  --logits FILE        generate nothing; write the logits of the prompt's tokens: float32 [n_tokens, n_vocab] in\n"
@@ -168,8 +172,16 @@ static struct options parse(int argc, char ** argv) {
             options.load.io = value;
         } else if (is(option, "--streaming", NULL) && (is(value, "off", "auto"))) {
             options.load.streaming = is(value, "off", NULL) ? EDGEMOE_STREAMING_OFF : EDGEMOE_STREAMING_AUTO;
+        } else if (is(option, "--flash-attn", NULL) && (is(value, "on", "off"))) {
+            options.load.flash_attention = is(value, "on", NULL) ? EDGEMOE_ON : EDGEMOE_OFF;
+        } else if (is(option, "--cache-type-k", NULL)) {
+            options.load.cache_type_k = value;
+        } else if (is(option, "--cache-type-v", NULL)) {
+            options.load.cache_type_v = value;
         } else if (is(option, "--temp", NULL)) {
             options.generate.temperature = (float)fraction(option, value);
+        } else if (is(option, "--repeat-penalty", NULL)) {
+            options.generate.repeat_penalty = (float)fraction(option, value);
         } else if (is(option, "--seed", NULL)) {
             options.generate.seed = (uint32_t)whole_number(option, value, 0, INT32_MAX);
         } else if (is(option, "--logits", NULL)) {

@@ -146,6 +146,27 @@ def write_large_model(path: Path, shape: ModelShape) -> Path:
     return path
 
 
+def write_float_twin(path: Path, model: Path) -> Path:
+    """The same model with its weights as float32 of the same values: nothing is rounded to 8 bits when it computes."""
+    reader = gguf.GGUFReader(model)
+    architecture = str(reader.fields["general.architecture"].contents())
+    writer = gguf.GGUFWriter(path, architecture)
+    for name, field in reader.fields.items():
+        if name.startswith("GGUF.") or name == "general.architecture":
+            continue
+        if field.types[0] == gguf.GGUFValueType.ARRAY:
+            writer.add_array(name, field.contents())
+        else:
+            writer.add_key_value(name, field.contents(), field.types[0])
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def data_offset(path: Path) -> int:
     """Where the header ends and the tensors' data begin."""
     return int(gguf.GGUFReader(path).data_offset)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "python"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
