@@ -12,7 +12,7 @@ namespace py = pybind11;
 namespace {
 
 template <typename Value>
-void bind_value(py::class_<PackParams> & bound, const char * name, Value edgemoe_pack_params::* field) {
+void bind_value(py::class_<PackParams> & bound, const char * name, Value edgemoe_pack_params::*field) {
     bound.def_property(
         name, [field](const PackParams & params) { return params.values.*field; },
         [field](PackParams & params, Value value) { params.values.*field = value; });
