@@ -51,6 +51,10 @@ def decode_pass(model: edgemoe.Model, tokens: Sequence[int]) -> dict[str, float]
         "read_bytes_per_token": (after.read_bytes - before.read_bytes) / len(tokens),
         "hit_rate": (after.expert_hits - before.expert_hits) / requests if requests else 1.0,
         "stall_seconds": after.stall_seconds - before.stall_seconds,
+        "read_ahead_bytes_per_token": (after.read_ahead_bytes - before.read_ahead_bytes) / len(tokens),
+        "read_ahead_useful_bytes_per_token": (after.read_ahead_useful_bytes - before.read_ahead_useful_bytes)
+        / len(tokens),
+        "tokens_with_read_ahead": after.tokens_with_read_ahead - before.tokens_with_read_ahead,
     }
 
 
@@ -83,6 +87,8 @@ def main() -> None:
     parser.add_argument("--text", type=Path)
     parser.add_argument("--io")
     parser.add_argument("--eviction")
+    parser.add_argument("--prefetch", choices=("off", "auto", "always"))
+    parser.add_argument("--profile", type=Path, help="whose maps predict experts")
     arguments = parser.parse_args()
 
     begin = time.perf_counter()
@@ -94,6 +100,9 @@ def main() -> None:
         n_threads=arguments.threads,
         io=arguments.io,
         eviction=arguments.eviction,
+        prefetch=arguments.prefetch,
+        prewarm=False,  # what an earlier run used is no part of this one
+        profile=arguments.profile,
     ) as model:
         loaded = time.perf_counter()
         tokens = Tokens(model, arguments.text, seed=1)

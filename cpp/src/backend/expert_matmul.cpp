@@ -301,6 +301,7 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group,
     if (!status.is_ok() || job.experts.empty()) {
         return status;
     }
+    const auto start = std::chrono::steady_clock::now();
     ExpertStore & store = *type.store();
     job.type = &type;
     job.layout = type.layout();
@@ -383,7 +384,8 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group,
 
     parallel_.run(type.threads(), n_threads, run, &job);
 
-    store.add_stall(static_cast<double>(job.stall_ns.load()) * 1e-9, n_threads);
+    store.add_layer_time(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+                         static_cast<double>(job.stall_ns.load()) * 1e-9 / n_threads);
     if (job.out_of_memory.load()) {
         return Status(StatusCode::kOutOfBudget,
                       "out of memory while multiplying experts; lower the memory figure or n_ubatch");

@@ -9,7 +9,8 @@
 namespace edgemoe {
 
 // Those of options.profile; without one, of the packed file; without any, untrained ones if experts are read ahead.
-// Empty where experts are not streamed. kInvalidArgument for a profile of another model, else as read_maps() and untrained_maps().
+// Empty where experts are not streamed. kInvalidArgument for a profile of another model, else as read_maps() and
+// untrained_maps().
 Result<ExpertMaps> maps_for(const GgufSource & source, const LoadOptions & options, MapContent content);
 
 }  // namespace edgemoe

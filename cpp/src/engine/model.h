@@ -70,6 +70,11 @@ public:
     Status stop_recording();
     // For the recording, if one runs: what is computed from now on.
     void set_recorded_phase(TracePhase phase) const;
+    // For measurements: who says from now on which experts come next, instead of predictor(); nullptr: predictor()
+    // again. Not while computing; outlives its use. REQUIRES store().
+    void set_predictor(LayerPredictor * predictor) {
+        type_.set_predictor(predictor != nullptr ? predictor : predictor_.get());
+    }
     // While *flag is true, the multiplication of experts gives up. nullptr: it never does.
     void set_cancel_flag(const std::atomic<bool> * flag) { type_.set_cancel_flag(flag); }
 

@@ -11,8 +11,9 @@ bool ExpertStore::start_pass(int32_t layer, ProjectionMask mask) {
         time_.step++;
         pass_mask_ = 0;
         if (scheduler_.is_on()) {
-            scheduler_.begin_pass(pass_stall_seconds_);
+            scheduler_.begin_pass(pass_seconds_, pass_stall_seconds_);
         }
+        pass_seconds_ = 0;
         pass_stall_seconds_ = 0;
     }
     if (layer != time_.layer) {

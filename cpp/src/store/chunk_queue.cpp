@@ -19,9 +19,16 @@ uint64_t row_bytes(const ExpertPart & part) {
     return part.bytes / static_cast<uint64_t>(part.rows);
 }
 
+int64_t divide_up(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+// As few chunks as kChunkBytes allows, of equal size: a small rest would cost a read like the others.
 int64_t chunk_rows(const ExpertPart & part) {
-    const auto groups = static_cast<int64_t>(kChunkBytes / std::max<uint64_t>(1, row_bytes(part) * kRowGroup));
-    return std::max<int64_t>(1, groups) * kRowGroup;
+    const auto most_groups = static_cast<int64_t>(kChunkBytes / std::max<uint64_t>(1, row_bytes(part) * kRowGroup));
+    const int64_t n_groups = divide_up(part.rows, kRowGroup);
+    const int64_t n_chunks = divide_up(n_groups, std::max<int64_t>(1, most_groups));
+    return divide_up(n_groups, n_chunks) * kRowGroup;
 }
 
 }  // namespace

@@ -308,10 +308,11 @@ void ExpertStore::score_next_use(int32_t layer, const float * scores, size_t n) 
     cache_.score_next_use(layer, scores, n);
 }
 
-void ExpertStore::add_stall(double summed_seconds, int n_threads) {
+void ExpertStore::add_layer_time(double seconds, double stall_seconds) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    stats_.stall_seconds += summed_seconds / n_threads;
-    pass_stall_seconds_ += summed_seconds / n_threads;
+    stats_.stall_seconds += stall_seconds;
+    pass_seconds_ += seconds;
+    pass_stall_seconds_ += stall_seconds;
 }
 
 StreamStats ExpertStore::stats() const {

@@ -104,8 +104,8 @@ public:
     // REQUIRES: no Lease lives, prewarm() does not run.
     void evict_all();
 
-    // Adds to the statistics the time that `n_threads` compute threads waited in progress(), summed over them.
-    void add_stall(double summed_seconds, int n_threads);
+    // What a layer's experts took, and of this what computation waited in progress(), averaged over its threads.
+    void add_layer_time(double seconds, double stall_seconds);
 
     StreamStats stats() const;
     uint64_t cache_bytes() const { return cache_.budget_bytes(); }
@@ -208,6 +208,7 @@ private:
     PolicyTime time_;
     ProjectionMask pass_mask_ = 0;  // projections asked for in this layer and pass
     StreamStats stats_;
+    double pass_seconds_ = 0;        // of the layers of this pass
     double pass_stall_seconds_ = 0;  // of this pass over the layers
     PrefetchScheduler scheduler_;
     Lease * lease_ = nullptr;                    // the latest that lives

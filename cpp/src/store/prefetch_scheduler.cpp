@@ -53,8 +53,8 @@ PrefetchScheduler::PrefetchScheduler(Prefetch mode, const ExpertIndex & index, c
     numbers_.reserve(static_cast<size_t>(n_used_));
 }
 
-void PrefetchScheduler::begin_pass(double stall_seconds) {
-    comparison_.end_pass(stall_seconds, n_visits_ > 0 && !is_prompt_);
+void PrefetchScheduler::begin_pass(double seconds, double stall_seconds) {
+    comparison_.end_pass(seconds, stall_seconds, n_visits_ > 0 && !is_prompt_);
     is_prompt_ = false;
 }
 

@@ -10,8 +10,8 @@
 #include "storage/expert_index.h"
 #include "store/expert_table.h"
 #include "store/forecast_recall.h"
+#include "store/pass_comparison.h"
 #include "store/prefetch_settings.h"
-#include "store/stall_comparison.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -46,8 +46,8 @@ public:
 
     bool is_on() const { return mode_ != Prefetch::kOff; }
 
-    // A new pass over the layers begins; the one before stalled `stall_seconds`.
-    void begin_pass(double stall_seconds);
+    // A new pass over the layers begins; the layers of the one before took `seconds`, and stalled `stall_seconds`.
+    void begin_pass(double seconds, double stall_seconds);
 
     // `layer` has chosen the experts of `entries` (numbers in the table); called before anything is evicted for them.
     // Ends the forecasts of the layer.
@@ -117,7 +117,7 @@ private:
     int32_t layer_ = 0;                    // the latest that came
     double precision_ = 0;                 // see kLeastPrecision
     bool is_prompt_ = false;               // a layer of this pass chose for more than one token
-    StallComparison comparison_;
+    PassComparison comparison_;
     ForecastRecall recall_;
     PrefetchStats stats_;
 };

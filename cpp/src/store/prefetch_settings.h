@@ -38,13 +38,16 @@ constexpr double kReturn = 1.6;
 constexpr size_t kFirstReads = 2;
 constexpr size_t kBufferShare = 2;  // one half
 
-// Of kTrialPeriod passes over the layers, kTrialPasses are made the other way, with reads ahead or without; the first
-// of them and the first after them are not measured, because what was on its way still counts for the old way. The
-// stalls of both ways are compared by fading means (weight of the latest kLeastWeight, or 1 / n while there are fewer)
-// once there are kLeastSamples of each, and the way is changed when the other stalls less by the factor kMargin.
-constexpr int32_t kTrialPeriod = 24;
-constexpr int32_t kTrialPasses = 2;
-constexpr int64_t kLeastSamples = 6;
+// Passes over the layers are made with reads ahead and without, kTrialPasses each in turn, until kLeastSamples of both
+// are measured; the first of each turn are not, because what was on its way still counts for the old way. What layers
+// took either way is compared by fading means (weight of the latest kLeastWeight, or 1 / n while there are fewer), and
+// the other way is taken when it takes less by the factor kMargin. From then on it is kTrialPasses of kTrialPeriod
+// passes that are made the other way, and half as many with each trial that changes nothing, down to those of
+// kLongestTrialPeriod.
+constexpr int32_t kTrialPasses = 4;
+constexpr int32_t kTrialPeriod = 48;
+constexpr int32_t kLongestTrialPeriod = 384;
+constexpr int64_t kLeastSamples = 12;
 constexpr double kLeastWeight = 0.05;
 constexpr double kMargin = 0.98;
 

@@ -239,10 +239,10 @@ TEST_CASE("AnExpertIsCountedOnceALayerAndPass") {
     CHECK(bench.store->stats().evictions == 0);
 }
 
-TEST_CASE("StallIsAveragedOverTheComputeThreads") {
+TEST_CASE("StallsAddUp") {
     Bench bench;
-    bench.store->add_stall(3.0, 2);
-    bench.store->add_stall(1.0, 4);
+    bench.store->add_layer_time(2.0, 1.5);
+    bench.store->add_layer_time(1.0, 0.25);
     CHECK(bench.store->stats().stall_seconds == doctest::Approx(1.75));
 }
 

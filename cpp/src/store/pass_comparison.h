@@ -1,5 +1,5 @@
-// Does computation wait less with reads ahead? Passes over the layers are made either way in turns, and what they
-// stalled is compared. Not thread-safe.
+// Are the layers' experts computed sooner with reads ahead? Passes over the layers are made either way in turns, and
+// what they took is compared. Not thread-safe.
 #pragma once
 
 #include "store/prefetch_settings.h"
@@ -11,13 +11,14 @@
 
 namespace edgemoe {
 
-class StallComparison {
+class PassComparison {
 public:
     // `alternates`: false: all passes are made with reads ahead.
-    explicit StallComparison(bool alternates) : alternates_(alternates) {}
+    explicit PassComparison(bool alternates) : alternates_(alternates) {}
 
-    // A pass of one token has ended, or (counts = false) one that says nothing.
-    void end_pass(double stall_seconds, bool counts) {
+    // A pass of one token has ended, or (counts = false) one that says nothing. `seconds`: that its layers of experts
+    // took; `stall_seconds`: of these, waiting for reads.
+    void end_pass(double seconds, double stall_seconds, bool counts) {
         if (counts) {
             Way & way = ways_[reads_ahead() ? 1 : 0];
             way.n_passes++;
@@ -25,11 +26,11 @@ public:
             if (position_ != 0 && position_ != prefetch::kTrialPasses) {
                 way.n_samples++;
                 const double weight = std::max(1.0 / static_cast<double>(way.n_samples), prefetch::kLeastWeight);
-                way.mean += weight * (stall_seconds - way.mean);
+                way.mean += weight * (seconds - way.mean);
             }
         }
-        position_ = (position_ + 1) % prefetch::kTrialPeriod;
-        if (position_ == prefetch::kTrialPasses) {
+        if (++position_ == period_) {
+            position_ = 0;
             decide();
         }
     }
@@ -37,7 +38,7 @@ public:
     // The way of the present pass.
     bool reads_ahead() const { return !alternates_ || (position_ < prefetch::kTrialPasses) != prefers_ahead_; }
     // The way of most passes.
-    bool prefers_ahead() const { return prefers_ahead_; }
+    bool prefers_ahead() const { return !alternates_ || prefers_ahead_; }
 
     // Passes of one token, and what they stalled in all: with reads ahead, and without.
     uint64_t n_passes(bool ahead) const { return way(ahead).n_passes; }
@@ -56,16 +57,22 @@ private:
     void decide() {
         const Way & now = way(prefers_ahead_);
         const Way & other = way(!prefers_ahead_);
-        if (std::min(now.n_samples, other.n_samples) >= prefetch::kLeastSamples &&
-            other.mean < now.mean * prefetch::kMargin) {
+        if (std::min(now.n_samples, other.n_samples) < prefetch::kLeastSamples) {
+            return;
+        }
+        if (other.mean < now.mean * prefetch::kMargin) {
             prefers_ahead_ = !prefers_ahead_;
+            period_ = prefetch::kTrialPeriod;
+        } else {
+            period_ = std::clamp(2 * period_, prefetch::kTrialPeriod, prefetch::kLongestTrialPeriod);
         }
     }
 
     bool alternates_;
     std::array<Way, 2> ways_{};  // without, with
-    bool prefers_ahead_ = true;
-    int32_t position_ = prefetch::kTrialPasses;  // of the present pass in its period
+    bool prefers_ahead_ = false;
+    int32_t period_ = 2 * prefetch::kTrialPasses;
+    int32_t position_ = 0;  // of the present pass in its period
 };
 
 }  // namespace edgemoe

@@ -1,0 +1,224 @@
+// What reading ahead could gain at most, and what it costs at least: decodes a text twice, and the second time the
+// predictor knows (or, to see what wrong forecasts cost, is always wrong about) what the routers will choose, from the
+// trace of the first. Prints one JSON object.
+//
+//     known_routing MODEL TEXT --expert-cache BYTES [--tokens N] [--threads N] [--prefetch off|auto|always]
+//                   [--forecast right|wrong|none] [--distance LAYERS] [--io ENGINE]
+//
+// As in edgemoe_worker.py, N tokens warm the cache and the N after them count.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/layer_predictor.h"
+#include "engine/model.h"
+#include "engine/session.h"
+#include "llama.h"
+#include "simulate/trace.h"
+#include "store/expert_store.h"
+
+namespace {
+
+using edgemoe::ExpertForecast;
+using edgemoe::Result;
+using edgemoe::RoutingTrace;
+using edgemoe::Status;
+using edgemoe::StatusCode;
+
+struct Arguments {
+    std::string model, text;
+    std::string forecast = "right";
+    int32_t n_tokens = 128;
+    int32_t distance = 1;  // layers that are named in advance
+    edgemoe::LoadOptions load;
+};
+
+// Names what the trace has for the coming layers, or as many others.
+class KnownRouting : public edgemoe::LayerPredictor {
+public:
+    KnownRouting(const RoutingTrace & trace, bool is_right, int32_t distance)
+        : trace_(trace), is_right_(is_right), distance_(distance) {}
+
+    void predict(int32_t layer, const float *, const int32_t *, const float *, int,
+                 edgemoe::ExpertStore & store) override {
+        if (step_ >= trace_.steps.size()) {
+            return;
+        }
+        const std::vector<edgemoe::TraceLayer> & layers = trace_.steps[step_].layers;
+        const auto is_layer = [&](const edgemoe::TraceLayer & one) { return one.layer == layer; };
+        const auto found = std::find_if(layers.begin(), layers.end(), is_layer);
+        forecasts_.clear();
+        auto place = static_cast<size_t>(found - layers.begin());
+        size_t step = step_;
+        for (int32_t distance = 1; distance <= distance_ && step < trace_.steps.size(); distance++) {
+            place++;
+            if (place >= trace_.steps[step].layers.size()) {
+                place = 0;
+                step++;
+            }
+            if (step < trace_.steps.size()) {
+                name(trace_.steps[step].layers[place], distance);
+            }
+        }
+        if (static_cast<size_t>(found - layers.begin()) + 1 >= layers.size()) {
+            step_++;
+        }
+        store.forecast(forecasts_);
+    }
+
+private:
+    void name(const edgemoe::TraceLayer & layer, int32_t distance) {
+        const std::vector<int32_t> & chosen = layer.experts;
+        if (is_right_) {
+            for (const int32_t expert : chosen) {
+                forecasts_.push_back({{layer.layer, expert}, 1.0F, distance});
+            }
+            return;
+        }
+        size_t named = 0;
+        for (int32_t expert = 0; expert < trace_.shape.n_experts && named < chosen.size(); expert++) {
+            // Others each time, as a real predictor's mistakes would be.
+            const auto other = static_cast<int32_t>((static_cast<size_t>(expert) + 7 * step_) %
+                                                    static_cast<size_t>(trace_.shape.n_experts));
+            if (std::find(chosen.begin(), chosen.end(), other) == chosen.end()) {
+                forecasts_.push_back({{layer.layer, other}, 1.0F, distance});
+                named++;
+            }
+        }
+    }
+
+    const RoutingTrace & trace_;
+    const bool is_right_;
+    const int32_t distance_;
+    size_t step_ = 0;
+    std::vector<ExpertForecast> forecasts_;
+};
+
+[[noreturn]] void fail(const std::string & message) {
+    std::fprintf(stderr, "known_routing: %s\n", message.c_str());
+    std::exit(1);
+}
+
+void check(const Status & status) {
+    if (!status.is_ok()) {
+        fail(status.message());
+    }
+}
+
+Arguments parse(int argc, char ** argv) {
+    Arguments arguments;
+    std::vector<std::string> places;
+    const std::map<std::string, edgemoe::Prefetch> settings = {
+        {"off", edgemoe::Prefetch::kOff}, {"auto", edgemoe::Prefetch::kAuto}, {"always", edgemoe::Prefetch::kAlways}};
+    arguments.load.prefetch = edgemoe::Prefetch::kAuto;
+    arguments.load.prewarm = edgemoe::Toggle::kOff;
+    for (int i = 1; i < argc; i++) {
+        const std::string name = argv[i];
+        if (name.rfind("--", 0) != 0) {
+            places.push_back(name);
+            continue;
+        }
+        if (i + 1 >= argc) {
+            fail(name + " wants a value");
+        }
+        const std::string value = argv[++i];
+        if (name == "--expert-cache") {
+            arguments.load.expert_cache_bytes = std::strtoull(value.c_str(), nullptr, 10);
+        } else if (name == "--tokens") {
+            arguments.n_tokens = std::atoi(value.c_str());
+        } else if (name == "--threads") {
+            arguments.load.n_threads = std::atoi(value.c_str());
+        } else if (name == "--distance") {
+            arguments.distance = std::atoi(value.c_str());
+        } else if (name == "--forecast") {
+            arguments.forecast = value;
+        } else if (name == "--io") {
+            arguments.load.io = value;
+        } else if (name == "--prefetch" && settings.count(value) != 0) {
+            arguments.load.prefetch = settings.at(value);
+        } else {
+            fail("not understood: " + name + " " + value);
+        }
+    }
+    if (places.size() != 2 || arguments.load.expert_cache_bytes == 0 || arguments.n_tokens < 1) {
+        fail(
+            "usage: known_routing MODEL TEXT --expert-cache BYTES [options]; they are at the top of known_routing.cpp");
+    }
+    arguments.model = places[0];
+    arguments.text = places[1];
+    arguments.load.n_ctx = static_cast<uint32_t>(std::max(512, arguments.n_tokens));
+    return arguments;
+}
+
+std::vector<int32_t> tokenize(const llama_vocab * vocab, const std::string & path, size_t n_tokens) {
+    std::ifstream file(path, std::ios::binary);
+    const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    std::vector<int32_t> tokens(text.size() + 8);
+    const int32_t n = llama_tokenize(vocab, text.data(), static_cast<int32_t>(text.size()), tokens.data(),
+                                     static_cast<int32_t>(tokens.size()), true, false);
+    if (n < static_cast<int32_t>(n_tokens)) {
+        fail(path + ": " + std::to_string(n) + " tokens, and " + std::to_string(n_tokens) + " are needed");
+    }
+    tokens.resize(n_tokens);
+    return tokens;
+}
+
+// A text of its own: nothing precedes it.
+void decode(edgemoe::Session & session, const int32_t * tokens, int32_t n_tokens, std::vector<float> & logits) {
+    check(session.reset(-1));
+    for (int32_t i = 0; i < n_tokens; i++) {
+        check(session.decode(tokens + i, nullptr, 1, logits.data()));
+    }
+}
+
+void run(const Arguments & arguments) {
+    llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
+    Result<std::unique_ptr<edgemoe::Model>> loaded = edgemoe::Model::load(arguments.model, arguments.load);
+    check(loaded.status());
+    edgemoe::Model & model = *loaded.value();
+    Result<std::unique_ptr<edgemoe::Session>> created = edgemoe::Session::create(model);
+    check(created.status());
+    edgemoe::Session & session = *created.value();
+    const int32_t n = arguments.n_tokens;
+    const std::vector<int32_t> tokens = tokenize(model.vocab(), arguments.text, 2 * static_cast<size_t>(n));
+    std::vector<float> logits(static_cast<size_t>(llama_vocab_n_tokens(model.vocab())));
+
+    const std::string path = "/tmp/known_routing." + std::to_string(reinterpret_cast<uintptr_t>(&model)) + ".csv";
+    check(model.start_recording(path));
+    model.set_recorded_phase(edgemoe::TracePhase::kDecode);
+    decode(session, tokens.data(), n, logits);
+    decode(session, tokens.data() + n, n, logits);
+    check(model.stop_recording());
+    Result<RoutingTrace> trace = edgemoe::read_trace_file(path);
+    std::remove(path.c_str());
+    check(trace.status());
+
+    KnownRouting predictor(trace.value(), arguments.forecast == "right", arguments.distance);
+    model.set_predictor(arguments.forecast == "none" ? nullptr : &predictor);
+    decode(session, tokens.data(), n, logits);
+    const edgemoe::StreamStats before = model.store()->stats();
+    const auto start = std::chrono::steady_clock::now();
+    decode(session, tokens.data() + n, n, logits);
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const edgemoe::StreamStats span = difference(model.store()->stats(), before);
+    model.set_predictor(nullptr);
+    std::printf(
+        "{\"tokens_per_second\": %.4f, \"read_bytes_per_token\": %.1f, \"read_ahead_bytes_per_token\": %.1f, "
+        "\"useful_bytes_per_token\": %.1f, \"stall_seconds_per_token\": %.7f}\n",
+        n / seconds, static_cast<double>(span.read_bytes) / n, static_cast<double>(span.prefetch.read_ahead_bytes) / n,
+        static_cast<double>(span.prefetch.useful_bytes) / n, span.stall_seconds / n);
+}
+
+}  // namespace
+
+int main(int argc, char ** argv) {
+    run(parse(argc, argv));
+    return 0;
+}

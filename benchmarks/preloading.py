@@ -1,0 +1,278 @@
+"""Reading ahead against not reading ahead, beside the bound that no streaming engine exceeds.
+
+python benchmarks/preloading.py --calibration TEXT --text TEXT [--model FILE] [--known-routing PROGRAM]
+
+For expert caches of several sizes, with the disk as it is and throttled by the block-I/O cgroup: `--prefetch auto`
+against `off`, in pairs, every other one in the opposite order. The predictors come from a profile of the calibration
+text (made in --work if it is not there); a model with random weights (--random) has none and is fed random tokens.
+With --known-routing (cmake --build BUILD --target known_routing), also with a predictor that knows what the routers
+will choose and one that is always wrong, each against `off` in the same program. Belady's misses come from a replay of
+what the text routed.
+
+Bound: time per token >= max(everything resident, bytes that `off` misses / bandwidth), all measured in this run.
+
+Writes a JSON file, a table in Markdown, and a plot. As root, on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cgroup
+import disk
+import edgemoe
+import machine
+from bound import overlap_bound
+from run import request_bytes
+
+WORKER = Path(__file__).with_name("edgemoe_worker.py")
+
+
+class Bench:
+    """Runs one model in processes of their own."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._arguments = arguments
+        self.model: Path = arguments.model or edgemoe.default_model_path()
+        self.info = edgemoe.inspect(self.model)
+        self.profile = None if arguments.random else self._profile()
+
+    def _profile(self) -> Path:
+        path: Path = self._arguments.work / f"{self.model.stem}.profile"
+        if not path.exists():
+            text = self._arguments.calibration.read_bytes()
+            edgemoe.profile(self.model, text, path, n_threads=self._arguments.threads)
+        return path
+
+    def decode(self, cache_bytes: int, megabytes_per_second: int, prefetch: str) -> dict[str, Any]:
+        """The second half of the tokens, after the first."""
+        options = ["--prefetch", prefetch] if cache_bytes else ["--warmup", "512"]
+        options += ["--expert-cache", str(cache_bytes)] if cache_bytes else []
+        options += ["--profile", str(self.profile)] if self.profile and cache_bytes else []
+        options += [] if self._arguments.random else ["--text", str(self._arguments.text)]
+        command = [sys.executable, str(WORKER), str(self.model), *self._size(), *options]
+        decoded: dict[str, Any] = self._run(command, megabytes_per_second)["decode"]
+        return decoded
+
+    def known_routing(self, cache_bytes: int, megabytes_per_second: int, prefetch: str, how: str) -> dict[str, Any]:
+        """The same with a predictor that is right, or wrong, or none."""
+        command = [str(self._arguments.known_routing), str(self.model), str(self._arguments.text), *self._size()]
+        command += ["--expert-cache", str(cache_bytes), "--prefetch", prefetch, "--forecast", how]
+        return self._run(command, megabytes_per_second)
+
+    def _size(self) -> list[str]:
+        return ["--threads", str(self._arguments.threads), "--tokens", str(self._arguments.tokens)]
+
+    def _run(self, command: list[str], megabytes_per_second: int) -> dict[str, Any]:
+        throttle = (self.model, megabytes_per_second * 1_000_000) if megabytes_per_second else None
+        disk.drop_caches(self.model)
+        finished = cgroup.run(command, disk=throttle)
+        if finished.exit_code != 0:
+            raise RuntimeError(f"{' '.join(command)}: {finished.stderr}")
+        result: dict[str, Any] = json.loads(finished.stdout)
+        return result
+
+    def belady_bytes(self, cache_bytes: int) -> float:
+        """Per token, for the text's own routing."""
+        if self._arguments.random:
+            return 0.0
+        with tempfile.TemporaryDirectory() as folder:
+            trace = Path(folder) / "trace.csv"
+            with edgemoe.load(self.model, n_ctx=2048, n_threads=self._arguments.threads) as model:
+                tokens = model.tokenize(self._arguments.text.read_text())[: 2 * self._arguments.tokens]
+                with model.recording(trace):
+                    for token in tokens:
+                        model.decode([token])
+            replayed = edgemoe.replay(trace, cache=str(cache_bytes), policies="lru")
+        return float(next(row.missed_bytes_per_token for row in replayed.rows if row.policy == "belady"))
+
+
+def median(runs: list[dict[str, Any]], key: str) -> float:
+    """Of all runs."""
+    return float(statistics.median(run[key] for run in runs))
+
+
+def alternate(pairs: int, ways: list[str], measure: Any) -> dict[str, list[dict[str, Any]]]:
+    """Each pair anew, every other one backwards."""
+    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
+    for number in range(pairs):
+        for way in ways if number % 2 == 0 else ways[::-1]:
+            runs[way].append(measure(way))
+    return runs
+
+
+def ratio(runs: dict[str, list[dict[str, Any]]], way: str) -> float:
+    """Median of the speeds against `off`, pair by pair."""
+    pairs = zip(runs[way], runs["off"])
+    return float(statistics.median(a["tokens_per_second"] / b["tokens_per_second"] for a, b in pairs))
+
+
+def measure_case(
+    bench: Bench, arguments: argparse.Namespace, share: float, rate: int, resident: float
+) -> dict[str, Any]:
+    """One cache at one disk."""
+    cache_bytes = int(share * bench.info.expert_bytes)
+    bandwidth = disk.measure_bandwidth(bench.model, request_bytes(bench.info)).bytes_per_second
+    bandwidth = min(bandwidth, rate * 1e6) if rate else bandwidth
+    ways = ["off", *arguments.ways.split(",")]
+    runs = alternate(arguments.pairs, ways, lambda way: bench.decode(cache_bytes, rate, way))
+    missed = median(runs["off"], "read_bytes_per_token")
+    bound = overlap_bound(resident, missed, bandwidth)
+    row: dict[str, Any] = {
+        "cache": share,
+        "disk_megabytes_per_second": rate,
+        "bandwidth": bandwidth,
+        "compute_seconds": bound.compute_s,
+        "read_seconds": bound.read_s,
+        "bound": bound.tokens_per_second,
+        "belady_read_seconds": bench.belady_bytes(cache_bytes) / bandwidth,
+        "runs": runs,
+    }
+    for way in ways:
+        speed = median(runs[way], "tokens_per_second")
+        row[way] = {
+            "tokens_per_second": speed,
+            "of_bound": speed / bound.tokens_per_second,
+            "ratio": ratio(runs, way),
+            "read_bytes_per_token": median(runs[way], "read_bytes_per_token"),
+            "read_ahead_bytes_per_token": median(runs[way], "read_ahead_bytes_per_token"),
+            "read_ahead_useful_bytes_per_token": median(runs[way], "read_ahead_useful_bytes_per_token"),
+        }
+    if arguments.known_routing:
+        settings = {"off": ("off", "none"), "right": ("auto", "right"), "wrong": ("auto", "wrong")}
+        known = alternate(
+            arguments.known_pairs, list(settings), lambda way: bench.known_routing(cache_bytes, rate, *settings[way])
+        )
+        row["known"] = {
+            way: {"tokens_per_second": median(known[way], "tokens_per_second"), "ratio": ratio(known, way)}
+            for way in settings
+        }
+        row["known_runs"] = known
+    return row
+
+
+def table(rows: list[dict[str, Any]], ways: list[str]) -> str:
+    """In Markdown."""
+    known = any("known" in row for row in rows)
+    heads = ["cache", "disk MB/s", "compute ms", "reads ms", "bound tok/s", "off tok/s", "of bound"]
+    for way in ways:
+        heads += [f"{way} tok/s", "of bound", f"{way} / off", "read ahead, of it used"]
+    heads += ["known / off", "always wrong / off"] if known else []
+    lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
+    for row in rows:
+        cells = [
+            f"{row['cache']:.0%}",
+            str(row["disk_megabytes_per_second"] or f"as it is, {row['bandwidth'] / 1e6:.0f}"),
+        ]
+        cells += [f"{1e3 * row['compute_seconds']:.2f}", f"{1e3 * row['read_seconds']:.2f}", f"{row['bound']:.1f}"]
+        cells += [f"{row['off']['tokens_per_second']:.1f}", f"{row['off']['of_bound']:.0%}"]
+        for way in ways:
+            ahead = row[way]["read_ahead_bytes_per_token"]
+            used = row[way]["read_ahead_useful_bytes_per_token"]
+            cells += [f"{row[way]['tokens_per_second']:.1f}", f"{row[way]['of_bound']:.0%}", f"{row[way]['ratio']:.2f}"]
+            cells += [f"{ahead / 1e6:.2f} MB, {used / ahead:.0%}" if ahead else "nothing"]
+        if known:
+            cells += [f"{row['known'][way]['ratio']:.2f}" for way in ("right", "wrong")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def draw(record: dict[str, Any], path: Path) -> None:
+    """Milliseconds per token of everything that bounds or is bound; ImportError without matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = record["rows"]
+    figure, axis = plt.subplots(figsize=(9, 4.2), layout="constrained")
+    for place, row in enumerate(rows):
+        bars = {"off": 1 / row["off"]["tokens_per_second"]}
+        bars |= {way: 1 / row[way]["tokens_per_second"] for way in record["ways"]}
+        if "known" in row:  # measured in another program: its ratio is what compares
+            bars["perfect predictor"] = bars["off"] / row["known"]["right"]["ratio"]
+        width = 0.8 / len(bars)
+        for number, (name, seconds) in enumerate(bars.items()):
+            x = place - 0.4 + (number + 0.5) * width
+            axis.bar(x, 1e3 * seconds, 0.9 * width, color=f"C{number}", label=name if place == 0 else None)
+        for key, style, name in (
+            ("compute_seconds", "-", "resident compute"),
+            ("read_seconds", "--", "bytes that off misses / bandwidth"),
+            ("belady_read_seconds", ":", "Belady's bytes / bandwidth"),
+        ):
+            if row[key]:
+                label = name if place == 0 else None
+                axis.hlines(1e3 * row[key], place - 0.45, place + 0.45, color="black", linestyle=style, label=label)
+    names = [
+        f"cache {row['cache']:.0%}\n"
+        + (f"{row['disk_megabytes_per_second']} MB/s" if row["disk_megabytes_per_second"] else "disk as it is")
+        for row in rows
+    ]
+    axis.set_xticks(range(len(rows)), names, fontsize=8)
+    axis.set_ylabel("ms per token")
+    axis.set_title(f"{record['model']}, {record['threads']} threads, medians of {record['pairs']}", fontsize=9)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--model", type=Path, help="default: the one that comes with the package")
+    parser.add_argument("--random", action="store_true", help="the model has random weights: no profile, random tokens")
+    parser.add_argument("--calibration", type=Path, help="text that the predictors are fitted to")
+    parser.add_argument("--text", type=Path, help="text to decode")
+    parser.add_argument("--caches", default="0.25,0.5,0.75", help="shares of the experts' bytes")
+    parser.add_argument("--disks", default="0,1000,500", help="MB/s; 0: as it is")
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--ways", default="auto", help="settings of prefetch to compare with off")
+    parser.add_argument("--known-routing", type=Path, help="the program of that name; needs --text")
+    parser.add_argument("--known-pairs", type=int, default=5)
+    parser.add_argument("--work", type=Path, default=Path("build/preloading"), help="folder for the profile")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/preloading.json"))
+    arguments = parser.parse_args()
+    if not arguments.random and (arguments.calibration is None or arguments.text is None):
+        parser.error("--calibration and --text, or --random")
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    bench = Bench(arguments)
+    ways = arguments.ways.split(",")
+    record: dict[str, Any] = {
+        "model": bench.model.name,
+        "machine": machine.describe(),
+        "load_average": machine.load_average(),
+        "edgemoe": edgemoe.__version__,
+        "threads": arguments.threads,
+        "tokens": arguments.tokens,
+        "pairs": arguments.pairs,
+        "ways": ways,
+        "rows": [],
+    }
+    resident = statistics.median(bench.decode(0, 0, "off")["tokens_per_second"] for _ in range(3))
+    for rate in (int(part) for part in arguments.disks.split(",")):
+        for share in (float(part) for part in arguments.caches.split(",")):
+            record["rows"].append(measure_case(bench, arguments, share, rate, resident))
+            arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+            print(table(record["rows"][-1:], ways).splitlines()[-1], flush=True)
+    text = table(record["rows"], ways)
+    arguments.out.with_suffix(".md").write_text(text + "\n")
+    print(text)
+    try:
+        draw(record, arguments.out.with_suffix(".png"))
+    except ImportError:
+        print("no picture: matplotlib is not installed", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
