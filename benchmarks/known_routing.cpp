@@ -6,10 +6,13 @@
 //                   [--forecast right|wrong|none] [--distance LAYERS] [--io ENGINE]
 //
 // As in edgemoe_worker.py, N tokens warm the cache and the N after them count.
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -178,34 +181,59 @@ void decode(edgemoe::Session & session, const int32_t * tokens, int32_t n_tokens
     }
 }
 
-void run(const Arguments & arguments) {
-    llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
-    Result<std::unique_ptr<edgemoe::Model>> loaded = edgemoe::Model::load(arguments.model, arguments.load);
-    check(loaded.status());
-    edgemoe::Model & model = *loaded.value();
-    Result<std::unique_ptr<edgemoe::Session>> created = edgemoe::Session::create(model);
-    check(created.status());
-    edgemoe::Session & session = *created.value();
-    const int32_t n = arguments.n_tokens;
-    const std::vector<int32_t> tokens = tokenize(model.vocab(), arguments.text, 2 * static_cast<size_t>(n));
-    std::vector<float> logits(static_cast<size_t>(llama_vocab_n_tokens(model.vocab())));
+struct Loaded {
+    std::unique_ptr<edgemoe::Model> model;
+    std::unique_ptr<edgemoe::Session> session;
+};
 
-    const std::string path = "/tmp/known_routing." + std::to_string(reinterpret_cast<uintptr_t>(&model)) + ".csv";
-    check(model.start_recording(path));
-    model.set_recorded_phase(edgemoe::TracePhase::kDecode);
-    decode(session, tokens.data(), n, logits);
-    decode(session, tokens.data() + n, n, logits);
-    check(model.stop_recording());
+Loaded load(const Arguments & arguments, edgemoe::Prefetch prefetch) {
+    edgemoe::LoadOptions options = arguments.load;
+    options.prefetch = prefetch;
+    Loaded loaded;
+    Result<std::unique_ptr<edgemoe::Model>> model = edgemoe::Model::load(arguments.model, options);
+    check(model.status());
+    loaded.model = std::move(model).value();
+    Result<std::unique_ptr<edgemoe::Session>> session = edgemoe::Session::create(*loaded.model);
+    check(session.status());
+    loaded.session = std::move(session).value();
+    return loaded;
+}
+
+// What the routers choose for the two halves of `tokens`.
+RoutingTrace record(const Arguments & arguments, std::vector<int32_t> * tokens, std::vector<float> * logits) {
+    const Loaded loaded = load(arguments, edgemoe::Prefetch::kOff);
+    const int32_t n = arguments.n_tokens;
+    *tokens = tokenize(loaded.model->vocab(), arguments.text, 2 * static_cast<size_t>(n));
+    logits->resize(static_cast<size_t>(llama_vocab_n_tokens(loaded.model->vocab())));
+    const std::string path =
+        (std::filesystem::temp_directory_path() / ("known_routing." + std::to_string(::getpid()) + ".csv")).string();
+    check(loaded.model->start_recording(path));
+    loaded.model->set_recorded_phase(edgemoe::TracePhase::kDecode);
+    decode(*loaded.session, tokens->data(), n, *logits);
+    decode(*loaded.session, tokens->data() + n, n, *logits);
+    check(loaded.model->stop_recording());
     Result<RoutingTrace> trace = edgemoe::read_trace_file(path);
     std::remove(path.c_str());
     check(trace.status());
+    return std::move(trace).value();
+}
 
-    KnownRouting predictor(trace.value(), arguments.forecast == "right", arguments.distance);
+void run(const Arguments & arguments) {
+    llama_log_set([](ggml_log_level, const char *, void *) {}, nullptr);
+    std::vector<int32_t> tokens;
+    std::vector<float> logits;
+    const RoutingTrace trace = record(arguments, &tokens, &logits);
+    const int32_t n = arguments.n_tokens;
+
+    // Loaded anew, so that the scheduler has seen no tokens without forecasts.
+    KnownRouting predictor(trace, arguments.forecast == "right", arguments.distance);
+    const Loaded loaded = load(arguments, arguments.load.prefetch);
+    edgemoe::Model & model = *loaded.model;
     model.set_predictor(arguments.forecast == "none" ? nullptr : &predictor);
-    decode(session, tokens.data(), n, logits);
+    decode(*loaded.session, tokens.data(), n, logits);
     const edgemoe::StreamStats before = model.store()->stats();
     const auto start = std::chrono::steady_clock::now();
-    decode(session, tokens.data() + n, n, logits);
+    decode(*loaded.session, tokens.data() + n, n, logits);
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     const edgemoe::StreamStats span = difference(model.store()->stats(), before);
     model.set_predictor(nullptr);
