@@ -3,11 +3,11 @@
 python benchmarks/packed_reads.py MODEL --calibration TEXT --heldout TEXT --llama-bin DIR [--traces DIR] [--speed]
 
 Three files of one model: llama-quantize's Q4_K_M (with an importance matrix of the calibration text, hot weights left
-as they are), a packed file that tolerates the divergence that Q4_K_M has on the calibration text, and a packed file of
---bits bits per expert weight. Each decodes the held-out text token by token through expert caches of shares of the
-Q4_K_M file's expert bytes. KL divergence and argmax agreement on the held-out text stand beside. With --speed, each run
-is timed once more in a cgroup in which the disk gives --disk MB/s (as root, on a quiet machine). With --traces, routing
-traces are replayed with the same bits per expert weight.
+as they are), a packed file as good as Q4_K_M on the held-back part of the calibration text, and a packed file of --bits
+bits per expert weight, both packed to read little behind a cache of --target-cache. Each decodes the held-out text
+token by token through expert caches of shares of the Q4_K_M file's expert bytes. KL divergence and argmax agreement on
+the held-out text stand beside. With --speed, each run is timed once more in a cgroup in which the disk gives --disk
+MB/s (as root, on a quiet machine). With --traces, routing traces are replayed with the same bits per expert weight.
 
 Writes a JSON file and tables in Markdown; the models, and what was measured on them, are kept in --work.
 """
@@ -41,11 +41,12 @@ def make_files(arguments: argparse.Namespace, judge: Judge) -> dict[str, Path]:
     if not profile.exists():
         edgemoe.profile(arguments.model, text, profile, n_threads=arguments.threads, keep_activations=True)
     options: dict[str, Any] = {"profile": profile, "n_threads": arguments.threads, "objective": arguments.objective}
-    as_good = work / f"as-good-{arguments.objective}.gguf"
+    options["target_cache"] = int(arguments.target_cache / 100 * edgemoe.inspect(stock).expert_bytes)
+    kind = arguments.objective + (f"-{arguments.target_cache:g}" if arguments.objective == "read-bytes" else "")
+    as_good = work / f"as-good-as-{STOCK}-{kind}.gguf"
     if not as_good.exists():
-        tolerated = edgemoe.evaluate(stock, text, against=arguments.model, n_threads=arguments.threads)
-        edgemoe.pack(arguments.model, as_good, max_kl=tolerated.kl_divergence, **options)
-    few = work / f"bits-{arguments.bits:g}-{arguments.objective}.gguf"
+        edgemoe.pack(arguments.model, as_good, as_good_as=stock, **options)
+    few = work / f"bits-{arguments.bits:g}-{kind}.gguf"
     if not few.exists():
         edgemoe.pack(arguments.model, few, bits=arguments.bits, **options)
     files = {STOCK: stock, "packed, as good": as_good, f"packed, {arguments.bits:g} bits": few}
@@ -178,7 +179,10 @@ def main() -> int:
     parser.add_argument("--llama-bin", type=Path, required=True, help="folder of llama-quantize and llama-imatrix")
     parser.add_argument("--traces", type=Path, help="folder of routing traces (docs/traces.md)")
     parser.add_argument("--bits", type=float, default=3.0)
-    parser.add_argument("--objective", default="size", help="what the packed files save: size or read-bytes")
+    parser.add_argument("--objective", default="read-bytes", help="what the packed files save: size or read-bytes")
+    parser.add_argument(
+        "--target-cache", type=float, default=20, help="percent of the stock file's expert bytes that read-bytes is for"
+    )
     parser.add_argument("--caches", default="20,30", help="percent of the stock file's expert bytes")
     parser.add_argument("--policy", default="default", help="eviction policy of the replay")
     parser.add_argument("--tokens", type=int, default=480)

@@ -34,6 +34,9 @@ py::str pack(const std::string & path, const std::string & profile, const std::s
     if (own.types) {
         values.types = own.types->c_str();
     }
+    if (own.as_good_as) {
+        values.as_good_as = own.as_good_as->c_str();
+    }
     std::string report;
     run_job([&](const client::JobProgress & tell) { report = client::pack(path, profile, output, values, tell); },
             progress);
@@ -47,6 +50,7 @@ void register_pack(py::module_ & module) {
     bound.def(py::init<>())
         .def_readwrite("load", &PackParams::load)
         .def_readwrite("types", &PackParams::types)
+        .def_readwrite("as_good_as", &PackParams::as_good_as)
         .def_property(
             "objective",
             [](const PackParams & params) {
@@ -56,6 +60,7 @@ void register_pack(py::module_ & module) {
     bind_value(bound, "max_kl", &edgemoe_pack_params::max_kl);
     bind_value(bound, "size_bytes", &edgemoe_pack_params::size_bytes);
     bind_value(bound, "bits", &edgemoe_pack_params::bits);
+    bind_value(bound, "target_cache_bytes", &edgemoe_pack_params::target_cache_bytes);
     bind_value(bound, "prefer_speed", &edgemoe_pack_params::prefer_speed);
     bind_value(bound, "error_feedback", &edgemoe_pack_params::error_feedback);
     bind_value(bound, "measured_sensitivity", &edgemoe_pack_params::measured_sensitivity);

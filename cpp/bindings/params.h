@@ -61,6 +61,7 @@ struct PackParams {
     edgemoe_pack_params values = client::default_pack_params();
     LoadParams load;
     std::optional<std::string> types;
+    std::optional<std::string> as_good_as;  // a path
 };
 
 }  // namespace edgemoe::bindings

@@ -119,9 +119,11 @@ def judge_predictors(
 class PackParams:
     load: LoadParams
     max_kl: float
+    as_good_as: bytes | None
     size_bytes: int
     bits: float
     objective: str
+    target_cache_bytes: int
     prefer_speed: bool
     types: bytes | None
     error_feedback: bool

@@ -25,9 +25,11 @@ def pack(
     *,
     profile: StrPath,
     max_kl: float | None = None,
+    as_good_as: StrPath | None = None,
     size: Size | None = None,
     bits: float | None = None,
     objective: str | None = None,
+    target_cache: Size | None = None,
     prefer_speed: bool | None = None,
     types: str | Sequence[str] | None = None,
     error_feedback: bool | None = None,
@@ -45,10 +47,14 @@ def pack(
 
     One limit is needed:
     max_kl: tolerated KL divergence from the model, measured on calibration text that was held back.
+    as_good_as: a model file of the same network, such as llama-quantize's: its divergence on the same text is what is
+    tolerated.
     size: of the whole file, such as "8GiB".
     bits: per expert weight.
 
-    objective: "size" (the default), or "read-bytes": rare experts then cost nothing, as a token does not read them.
+    objective: "size" (the default), or "read-bytes": bytes count as often as a token reads them.
+    target_cache: the expert cache that the packed model is to run with, such as "2GiB": "read-bytes" then counts what
+    is read behind it, and the report has missed_bytes_per_token.
     prefer_speed: of the mixes of that size, one that is faster on this machine, at up to 10% more expected damage.
     types: ggml types that experts may have, such as "iq2_xs,iq3_s,iq4_xs"; None: all K- and i-quants, q8_0.
     error_feedback: False leaves the integers as ggml's own quantizers choose them.
@@ -67,9 +73,11 @@ def pack(
         _core.PackParams(),
         load=load_params(memory=memory, expert_cache=expert_cache, n_threads=n_threads, direct_io=direct_io, io=io),
         max_kl=max_kl,
+        as_good_as=None if as_good_as is None else os.fsencode(as_good_as),
         size_bytes=None if size is None else parse_size(size),
         bits=bits,
         objective=objective,
+        target_cache_bytes=None if target_cache is None else parse_size(target_cache),
         prefer_speed=prefer_speed,
         types=None if types is None else (types if isinstance(types, str) else ",".join(types)).encode(),
         error_feedback=error_feedback,

@@ -407,6 +407,10 @@ class PackReport(Record):
     warnings: list[str]
     kl_divergence: float | None = None
     """From the model before packing, on the part of the calibration text that was held back."""
+    tolerated_kl_divergence: float | None = None
+    """That of the file that it was to be as good as, on the same text."""
+    missed_bytes_per_token: float | None = None
+    """Of experts, behind the target cache: the calibration text's routing, replayed."""
     kl_divergence_error: float | None = None
     """Standard error."""
     argmax_agreement: float | None = None

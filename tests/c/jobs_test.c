@@ -127,11 +127,15 @@ static void wrong_calls_are_refused(const char * path, const char * output) {
     edgemoe_pack_params params;
     edgemoe_pack_params_init(&params);
     CHECK(params.error_feedback && !params.dry_run && params.types == NULL);
+    CHECK(params.as_good_as == NULL && params.target_cache_bytes == 0);
     CHECK(edgemoe_pack(path, NULL, output, &params, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
     CHECK(edgemoe_pack(path, output, NULL, &params, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
     CHECK(edgemoe_pack(path, output, output, &params, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
     CHECK(strstr(error.message, "one limit") != NULL);
     params.bits = 3;
+    params.as_good_as = path;
+    CHECK(edgemoe_pack(path, output, output, &params, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);
+    params.as_good_as = NULL;
     CHECK(edgemoe_pack(path, output, output, &params, NULL, &error) == EDGEMOE_NOT_FOUND);
     params.types = "q9_z";
     CHECK(edgemoe_pack(path, output, output, &params, NULL, &error) == EDGEMOE_INVALID_ARGUMENT);

@@ -230,6 +230,49 @@ def test_reading_less_and_running_faster_can_be_asked_for(source: Path, profile:
     assert fast.bits <= 3.4
 
 
+def test_a_file_can_be_as_good_as_another_one(source: Path, profile: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    bar = edgemoe.pack(source, other, bits=16, profile=profile, types="q4_k", error_feedback=False, n_threads=2)
+    report = edgemoe.pack(source, tmp_path / "packed.gguf", as_good_as=other, **profile_options(profile))
+    assert bar.kl_divergence is not None
+    # The same file on the same tokens.
+    assert report.tolerated_kl_divergence == pytest.approx(bar.kl_divergence, rel=1e-6)
+    assert report.kl_divergence is not None
+    assert report.kl_divergence <= report.tolerated_kl_divergence
+    assert report.file_bytes < bar.file_bytes
+    limit = gguf.GGUFReader(tmp_path / "packed.gguf").fields["edgemoe.packed.limit"].contents()
+    assert limit.startswith("as good as other.gguf: ")
+
+
+def test_the_model_itself_is_nothing_to_be_as_good_as(source: Path, profile: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="does not differ"):
+        edgemoe.pack(source, tmp_path / "packed.gguf", as_good_as=source, **profile_options(profile))
+    assert not list(tmp_path.iterdir())
+
+
+def test_less_is_read_behind_a_cache_that_was_packed_for(source: Path, profile: Path) -> None:
+    options = {"dry_run": True, **profile_options(profile)}
+    expert_bytes = edgemoe.pack(source, None, max_kl=0.01, **options).expert_bytes
+    cache = expert_bytes // 3
+    reads = {}
+    for name, chosen in (
+        ("size", {"target_cache": cache}),
+        ("every use", {"objective": "read-bytes"}),
+        ("misses", {"objective": "read-bytes", "target_cache": cache}),
+    ):
+        report = edgemoe.pack(source, None, max_kl=0.01, **chosen, **options)
+        reads[name] = report.missed_bytes_per_token
+        assert report.expected_kl_divergence <= 0.01
+    assert reads["every use"] is None
+    assert reads["misses"] is not None
+    assert reads["size"] is not None
+    assert 0 < reads["misses"] <= 1.02 * reads["size"]
+    whole = edgemoe.pack(source, None, max_kl=0.01, target_cache=4 * expert_bytes, **options)
+    assert whole.missed_bytes_per_token is not None
+    # What is read once, spread over the text's tokens.
+    assert whole.missed_bytes_per_token < expert_bytes / 1000
+
+
 def test_a_quantized_model_is_packed_with_a_warning(text: bytes, tmp_path: Path, tokenizer: dict[str, Any]) -> None:
     source = write_model(tmp_path / "q8.gguf", "Q8_0", shape=SHAPE, tokenizer=tokenizer)
     edgemoe.profile(source, text, tmp_path / "q8.profile", n_ctx=64, n_tokens=1024, n_threads=2, sensitivity=False)
@@ -244,6 +287,8 @@ def test_a_quantized_model_is_packed_with_a_warning(text: bytes, tmp_path: Path,
     [
         ({}, ValueError, "one limit"),
         ({"bits": 3, "max_kl": 0.1}, ValueError, "one limit"),
+        ({"bits": 3, "as_good_as": "other.gguf"}, ValueError, "one limit"),
+        ({"as_good_as": "nowhere.gguf"}, FileNotFoundError, "nowhere.gguf"),
         ({"bits": -3}, ValueError, "one limit"),
         ({"bits": 1.5}, edgemoe.OutOfBudgetError, "2.6"),
         ({"size": "1MiB"}, edgemoe.OutOfBudgetError, "too small"),

@@ -628,7 +628,7 @@ typedef enum edgemoe_objective {
 
 typedef struct edgemoe_pack_params {
     size_t struct_size;
-    /* One of the three is not 0. */
+    /* One of the three is not 0, or as_good_as is given. */
     double max_kl; /* tolerated KL divergence to the model, on calibration text that was held back: it is measured */
     uint64_t size_bytes; /* of the whole file */
     double bits;         /* per expert weight */
@@ -641,6 +641,11 @@ typedef struct edgemoe_pack_params {
     const edgemoe_load_params * load; /* memory, threads, I/O; NULL: the defaults. As in edgemoe_evaluate_params */
     edgemoe_job_callback progress;
     void * progress_user_data;
+    /* A model file of the same network, such as llama-quantize's: its divergence on the same text is what is tolerated;
+     * NULL: none */
+    const char * as_good_as;
+    uint64_t target_cache_bytes; /* expert cache behind which reads are counted, for EDGEMOE_OBJECTIVE_READ_BYTES and
+                                    the report; 0: none */
 } edgemoe_pack_params;
 
 EDGEMOE_API void edgemoe_pack_params_init(edgemoe_pack_params * params);

@@ -39,6 +39,8 @@ edgemoe_code edgemoe_pack(const char * path, const char * profile, const char * 
             return status;
         }
         options.max_kl = params.max_kl;
+        options.as_good_as = params.as_good_as != nullptr ? params.as_good_as : "";
+        options.target_cache_bytes = params.target_cache_bytes;
         options.size_bytes = params.size_bytes;
         options.bits = params.bits;
         options.objective = static_cast<edgemoe::PackObjective>(params.objective);

@@ -1,9 +1,14 @@
 #include "engine/expert_moments.h"
 
 #include "engine/expert_weights.h"
+#include "engine/input_rounding.h"
+
+#include "ggml.h"
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <numeric>
 
 namespace edgemoe {
 
@@ -112,8 +117,18 @@ void MomentsPrior::blend(bool down, ExpertMoments * moments) const {
 Result<ExpertMoments> ExpertMomentsReader::read(const LayerActivations & activations, const MomentsPrior & prior,
                                                 int32_t expert, Projection projection, int64_t columns) {
     ExpertMoments moments{InputMoments(columns), InputMoments(columns)};
+    for (const int32_t type : input_types_) {
+        if (columns % ggml_blck_size(static_cast<ggml_type>(type)) == 0) {
+            moments.input_errors[type].assign(static_cast<size_t>(columns), 0.0);
+        }
+    }
+    double weight = 0;
     const Status status = inputs_.read_pieces(
         activations, expert, projection, kMostTokensPerColumn * columns, {}, [&](const ExpertInputs & piece) {
+            for (auto & [type, sums] : moments.input_errors) {
+                add_input_rounding(type, piece.inputs.data(), piece.weights.data(), piece.n, columns, &sums);
+            }
+            weight += std::accumulate(piece.weights.begin(), piece.weights.end(), 0.0);
             // Tokens of one part follow each other: whole stretches at once.
             for (size_t begin = 0; begin < piece.tokens.size();) {
                 const bool held = split_.is_held(piece.tokens[begin]);
@@ -132,6 +147,11 @@ Result<ExpertMoments> ExpertMomentsReader::read(const LayerActivations & activat
         });
     if (!status.is_ok() && status.code() != StatusCode::kUnsupported) {
         return status;
+    }
+    for (auto & [type, sums] : moments.input_errors) {
+        for (double & sum : sums) {
+            sum /= std::max(weight, std::numeric_limits<double>::min());
+        }
     }
     moments.damping = damping_of(moments.n_fitted, columns);
     prior.blend(projection == Projection::kDown, &moments);

@@ -11,7 +11,9 @@
 #include "rounding/input_moments.h"
 
 #include <cstdint>
+#include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 namespace edgemoe {
@@ -23,6 +25,9 @@ struct ExpertMoments {
     int64_t n_fitted = 0;  // tokens
     int64_t n_held = 0;
     double damping = 0;  // for FeedbackFactor: more for fewer tokens
+    // By input type (input_rounding.h): the mean square of the error that rounding the inputs makes, by column, per
+    // unit of weight.
+    std::map<int32_t, std::vector<double>> input_errors = {};
 
     // For ggml's quantizers: the diagonal of `fitted`.
     std::vector<float> importance() const { return fitted.diagonal(); }
@@ -56,9 +61,10 @@ private:
 // One thread at a time. Memory: one expert's moments and matrices, and some of its inputs.
 class ExpertMomentsReader {
 public:
-    // All outlive it.
-    ExpertMomentsReader(const GgufSource & source, const CalibrationSplit & split)
-        : split_(split), inputs_(source, 1) {}
+    // `input_types`: those of which the moments have input_errors. All but these outlive it.
+    ExpertMomentsReader(const GgufSource & source, const CalibrationSplit & split,
+                        std::vector<int32_t> input_types = {})
+        : split_(split), inputs_(source, 1), input_types_(std::move(input_types)) {}
 
     // Moments of the inputs of `down`, or of the other matrices. The same whether the text reaches the expert or not,
     // or whether what its graph does with down's inputs is understood or not: the prior stands in.
@@ -68,6 +74,7 @@ public:
 private:
     const CalibrationSplit & split_;
     ExpertInputReader inputs_;
+    std::vector<int32_t> input_types_;
 };
 
 }  // namespace edgemoe

@@ -16,10 +16,6 @@ namespace edgemoe {
 
 namespace {
 
-// Held-back windows that are measured, at most. The same whatever the limit, so that reports can be compared.
-constexpr int64_t kMostWindows = 64;
-constexpr int64_t kWindowsOfLarge = 8;
-
 // The share of a tolerance from which on it counts as used up. Of a large model, what is measured is not that exact,
 // and another attempt takes minutes.
 constexpr double kClose = 0.99;
@@ -27,13 +23,8 @@ constexpr double kCloseOfLarge = 0.97;
 
 class PackJob {
 public:
-    PackJob(std::string model, std::string output, const PackOptions & options, const JobProgress & progress,
-            PackInputs & inputs)
-        : model_(std::move(model)),
-          output_(std::move(output)),
-          options_(options),
-          progress_(progress),
-          inputs_(inputs) {}
+    PackJob(std::string output, const PackOptions & options, const JobProgress & progress, PackInputs & inputs)
+        : output_(std::move(output)), options_(options), progress_(progress), inputs_(inputs) {}
 
     Result<PackReport> run();
 
@@ -45,12 +36,12 @@ private:
     };
 
     Status report_dry_run(const TypeAllocator & allocator);
+    Status describe(const TypeAllocation & allocation);
     Status write(const TypeAllocation & allocation);
     Status attempt(const TypeAllocation & allocation);
     Status attempt_to_tolerance(const TypeAllocator & allocator);
     Status finish();
 
-    const std::string model_;
     const std::string output_;
     const PackOptions & options_;
     const JobProgress & progress_;
@@ -68,9 +59,7 @@ Result<PackReport> PackJob::run() {
     if (!status.is_ok()) {
         return status;
     }
-    const Result<TypeAllocator> allocator =
-        TypeAllocator::create(inputs_.source(), inputs_.profile(), inputs_.sensitivity(),
-                              {options_.ladder, options_.objective, options_.prefer_speed});
+    const Result<TypeAllocator> allocator = make_allocator(inputs_, options_, progress_);
     if (!allocator.is_ok()) {
         return allocator.status();
     }
@@ -111,10 +100,25 @@ Status PackJob::report_dry_run(const TypeAllocator & allocator) {
     if (!allocation.is_ok()) {
         return allocation.status();
     }
-    report_.allocation = std::move(allocation).value();
-    const Result<uint64_t> bytes = packed_bytes(inputs_, options_, report_.allocation);
-    report_.file_bytes = bytes.is_ok() ? bytes.value() : 0;
-    return bytes.status();
+    return describe(allocation.value());
+}
+
+Status PackJob::describe(const TypeAllocation & allocation) {
+    report_.allocation = allocation;
+    const Result<uint64_t> bytes = packed_bytes(inputs_, options_, allocation);
+    if (!bytes.is_ok()) {
+        return bytes.status();
+    }
+    report_.file_bytes = bytes.value();
+    if (options_.target_cache_bytes == 0) {
+        return Status::ok();
+    }
+    const Result<double> missed = ReadSimulation(inputs_.profile(), inputs_.source().experts())
+                                      .read_bytes_per_token(allocation.types, options_.target_cache_bytes);
+    if (missed.is_ok()) {
+        report_.missed_bytes_per_token = missed.value();
+    }
+    return missed.status();
 }
 
 Status PackJob::write(const TypeAllocation & allocation) {
@@ -139,13 +143,7 @@ Status PackJob::attempt(const TypeAllocation & allocation) {
     if (!status.is_ok()) {
         return status;
     }
-    const int64_t most = inputs_.is_large() ? kWindowsOfLarge : kMostWindows;
-    EvaluateOptions options;
-    options.load = options_.load;
-    options.n_ctx = static_cast<uint32_t>(inputs_.profile().n_ctx);
-    const Result<Evaluation> measured =
-        evaluate_tokens(written_.writer->temporary_path(), model_,
-                        inputs_.split().held_tokens(inputs_.profile().tokens, most), options, progress_);
+    const Result<Evaluation> measured = inputs_.measure(written_.writer->temporary_path());
     if (measured.is_ok()) {
         attempts_.push_back({allocation, measured.value()});
         chosen_ = attempts_.size() - 1;
@@ -174,16 +172,12 @@ Status PackJob::attempt_to_tolerance(const TypeAllocator & allocator) {
         }
         goes_on = search.add(same->measured.kl_divergence, known);
     }
-    const auto cost = [this](const Attempt & tried) {
-        return options_.objective == PackObjective::kSize ? static_cast<double>(tried.allocation.expert_bytes)
-                                                          : tried.allocation.read_bytes_per_token;
-    };
     std::optional<size_t> best;
     double least = attempts_.front().measured.kl_divergence;
     for (size_t i = 0; i < attempts_.size(); i++) {
         least = std::min(least, attempts_[i].measured.kl_divergence);
         if (attempts_[i].measured.kl_divergence <= options_.max_kl &&
-            (!best || cost(attempts_[i]) < cost(attempts_[*best]))) {
+            (!best || attempts_[i].allocation.cost < attempts_[*best].allocation.cost)) {
             best = i;
         }
     }
@@ -206,18 +200,38 @@ Status PackJob::finish() {
     results.argmax_agreement = chosen.measured.argmax_agreement;
     results.tokens = chosen.measured.tokens;
     written_.writer->set_results(results);
-    Status status = written_.writer->finish();
+    Status status = describe(chosen.allocation);
+    if (status.is_ok()) {
+        status = written_.writer->finish();
+    }
     if (status.is_ok()) {
         status = journal_->remove();
     }
-    const Result<uint64_t> bytes = packed_bytes(inputs_, options_, chosen.allocation);
-    report_.file_bytes = bytes.is_ok() ? bytes.value() : 0;
-    report_.allocation = chosen.allocation;
     report_.measured = chosen.measured;
     report_.n_attempts = static_cast<int>(attempts_.size());
     report_.n_matrices = written_.n_matrices;
     report_.n_feedback = written_.n_feedback;
     return status;
+}
+
+// The options with a tolerance in place of the file that sets it.
+Result<PackOptions> resolve_reference(const PackOptions & options, const PackInputs & inputs,
+                                      std::optional<Evaluation> * reference) {
+    PackOptions resolved = options;
+    if (options.as_good_as.empty()) {
+        return resolved;
+    }
+    const Result<Evaluation> measured = inputs.measure(options.as_good_as);
+    if (!measured.is_ok()) {
+        return measured.status();
+    }
+    if (measured.value().kl_divergence <= 0) {
+        return Status(StatusCode::kInvalidArgument,
+                      options.as_good_as + ": does not differ from the model; nothing smaller is as good");
+    }
+    *reference = measured.value();
+    resolved.max_kl = measured.value().kl_divergence;
+    return resolved;
 }
 
 }  // namespace
@@ -232,9 +246,15 @@ Result<PackReport> pack(const std::string & model, const std::string & profile, 
     if (!inputs.is_ok()) {
         return inputs.status();
     }
-    Result<PackReport> report = PackJob(model, output, options, progress, *inputs.value()).run();
+    std::optional<Evaluation> reference;
+    const Result<PackOptions> resolved = resolve_reference(options, *inputs.value(), &reference);
+    if (!resolved.is_ok()) {
+        return resolved.status();
+    }
+    Result<PackReport> report = PackJob(output, resolved.value(), progress, *inputs.value()).run();
     // After a failure they stay: the next run goes on from them.
     if (report.is_ok()) {
+        report.value().reference = reference;
         inputs.value()->remove_activations();
     }
     return report;

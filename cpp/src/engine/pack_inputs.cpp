@@ -14,6 +14,9 @@ namespace edgemoe {
 namespace {
 
 constexpr uint64_t kLargeModelBytes = uint64_t{2} << 30;
+// Held-back windows that are measured, at most.
+constexpr int64_t kMostWindows = 64;
+constexpr int64_t kMostWindowsOfLarge = 8;
 constexpr size_t kMostNames = 8;  // of experts in a warning
 
 bool is_float(int32_t type) {
@@ -98,6 +101,14 @@ void PackInputs::remove_activations() {
     if (!spill_to_remove_.empty()) {
         ActivationSpill::remove(spill_to_remove_);
     }
+}
+
+Result<Evaluation> PackInputs::measure(const std::string & path) const {
+    EvaluateOptions options;
+    options.load = options_.load;
+    options.n_ctx = static_cast<uint32_t>(profile_.n_ctx);
+    const int64_t most = is_large() ? kMostWindowsOfLarge : kMostWindows;
+    return evaluate_tokens(path, model_, split_.held_tokens(profile_.tokens, most), options, progress_);
 }
 
 Status PackInputs::find_sensitivity() {

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "engine/activation_spill.h"
 #include "engine/calibration_split.h"
+#include "engine/evaluate.h"
 #include "engine/gguf_source.h"
 #include "engine/job_progress.h"
 #include "engine/pack.h"
@@ -41,6 +42,10 @@ public:
     Result<const ActivationSpill *> activations();
     // Closes the activations, and deletes them if they were made here.
     void remove_activations();
+
+    // How far a file is from the model, on the calibration text's held-back part: on the same tokens whatever the file
+    // and the limit, so that figures can be compared. As evaluate_tokens().
+    Result<Evaluation> measure(const std::string & path) const;
 
     // Large models are measured on fewer tokens.
     bool is_large() const;

@@ -16,6 +16,10 @@ namespace {
 constexpr double kCurveStep = 0.25;  // bits
 constexpr double kCurveEnd = 6.75;
 
+// Turns of types and prices. The prices of a turn are the mean with those before, or they would swing: an expert that
+// was made larger because it costs little then costs more.
+constexpr int kPriceTurns = 5;
+
 // What a file has beside `expert_bytes` (padded): hot weights and header.
 Result<uint64_t> other_bytes(const PackInputs & inputs, const PackOptions & options) {
     TypeAllocation stored;
@@ -65,13 +69,54 @@ Result<TypeAllocation> fit_file(const TypeAllocator & allocator, const PackInput
     return Status(StatusCode::kInternal, "the file does not come to its size");
 }
 
+Result<TypeAllocator> price_reads(TypeAllocator allocator, const PackInputs & inputs, const PackOptions & options,
+                                  const JobProgress & progress) {
+    ProgressMeter meter(progress, "replaying the routing");
+    ReadSimulation simulation(inputs.profile(), inputs.source().experts());
+    ReadPrices prices;
+    for (int turn = 0; turn < kPriceTurns; turn++) {
+        const Result<TypeAllocation> allocation = allocate_for_limit(allocator, inputs, options);
+        if (!allocation.is_ok()) {
+            return allocation.status();
+        }
+        Result<ReadPrices> found = simulation.prices(allocation.value().types, options.target_cache_bytes);
+        if (!found.is_ok()) {
+            return found.status();
+        }
+        for (size_t layer = 0; layer < prices.size(); layer++) {
+            for (size_t expert = 0; expert < prices[layer].size(); expert++) {
+                double & price = found.value()[layer][expert];
+                price = (price + prices[layer][expert]) / 2;
+            }
+        }
+        prices = std::move(found).value();
+        allocator = allocator.with_read_prices(prices);
+        if (!meter.report(static_cast<double>(turn + 1) / kPriceTurns)) {
+            return Status(StatusCode::kCancelled, "cancelled while replaying the routing");
+        }
+    }
+    return allocator;
+}
+
 }  // namespace
 
+Result<TypeAllocator> make_allocator(const PackInputs & inputs, const PackOptions & options,
+                                     const JobProgress & progress) {
+    Result<TypeAllocator> allocator = TypeAllocator::create(inputs.source(), inputs.profile(), inputs.sensitivity(),
+                                                            {options.ladder, options.objective, options.prefer_speed});
+    const bool is_priced = options.objective == PackObjective::kReadBytes && options.target_cache_bytes > 0;
+    return allocator.is_ok() && is_priced ? price_reads(std::move(allocator).value(), inputs, options, progress)
+                                          : std::move(allocator);
+}
+
 Status check_limit(const PackOptions & options) {
-    const int n_limits = (options.max_kl != 0) + (options.size_bytes != 0) + (options.bits != 0);
+    const int n_limits =
+        (options.max_kl != 0) + (options.size_bytes != 0) + (options.bits != 0) + (options.as_good_as.empty() ? 0 : 1);
     if (n_limits != 1 || !(options.max_kl >= 0) || !(options.bits >= 0)) {
-        return Status(StatusCode::kInvalidArgument,
-                      "give one limit: the tolerated KL divergence, the file's size, or bits per expert weight");
+        return Status(
+            StatusCode::kInvalidArgument,
+            "give one limit: the tolerated KL divergence, a file that is good enough, the file's size, or bits per "
+            "expert weight");
     }
     if (options.size_bytes != 0 && options.objective == PackObjective::kReadBytes) {
         return Status(StatusCode::kInvalidArgument,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/status.h"
+#include "engine/job_progress.h"
 #include "engine/pack_inputs.h"
 #include "engine/type_allocator.h"
 
@@ -9,6 +10,12 @@
 #include <vector>
 
 namespace edgemoe {
+
+// Knows the types' speeds and, for the objective kReadBytes, what bytes cost behind options.target_cache_bytes. Types
+// and prices depend on each other, and are found by turns; from then on prices stay, so that a larger limit never costs
+// more. kCancelled.
+Result<TypeAllocator> make_allocator(const PackInputs & inputs, const PackOptions & options,
+                                     const JobProgress & progress);
 
 // kInvalidArgument unless exactly one limit is given, and one that the objective allows.
 Status check_limit(const PackOptions & options);

@@ -4,6 +4,7 @@
 
 #include "ggml.h"
 
+#include <filesystem>
 #include <string>
 
 namespace edgemoe {
@@ -11,6 +12,10 @@ namespace edgemoe {
 namespace {
 
 std::string describe_limit(const PackOptions & options) {
+    if (!options.as_good_as.empty()) {
+        return "as good as " + std::filesystem::path(options.as_good_as).filename().string() + ": KL divergence " +
+               std::to_string(options.max_kl);
+    }
     if (options.max_kl > 0) {
         return "KL divergence " + std::to_string(options.max_kl);
     }
@@ -34,6 +39,7 @@ std::vector<GgufKeyValue> pack_metadata(const PackInputs & inputs, const PackOpt
     return {
         {prefix + "limit", describe_limit(options)},
         {prefix + "objective", std::string(options.objective == PackObjective::kSize ? "size" : "read-bytes")},
+        {prefix + "target_cache_bytes", options.target_cache_bytes},
         {prefix + "prefer_speed", options.prefer_speed},
         {prefix + "ladder", ladder},
         {prefix + "rounding", std::string(options.rounding == Rounding::kFeedback ? "error feedback" : "nearest")},

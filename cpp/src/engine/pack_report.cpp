@@ -74,6 +74,12 @@ std::string to_json(const PackReport & report) {
         .member("kernel_ms_per_token", report.allocation.kernel_ms_per_token)
         .member("expected_kl_divergence", report.allocation.kl_divergence)
         .member("gap", report.allocation.gap);
+    if (report.missed_bytes_per_token) {
+        json.member("missed_bytes_per_token", *report.missed_bytes_per_token);
+    }
+    if (report.reference) {
+        json.member("tolerated_kl_divergence", report.reference->kl_divergence);
+    }
     if (report.measured.tokens > 0) {
         json.member("kl_divergence", report.measured.kl_divergence)
             .member("kl_divergence_error", report.measured.kl_divergence_error)

@@ -2,6 +2,7 @@
 
 #include "engine/expert_moments.h"
 #include "engine/expert_weights.h"
+#include "engine/input_rounding.h"
 #include "engine/parallel_work.h"
 #include "rounding/feedback_factor.h"
 #include "rounding/round_matrix.h"
@@ -37,6 +38,7 @@ constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 struct MatrixError {
     std::vector<double> fitted;  // per unit of weight, of the inputs that were fitted to
     std::vector<double> held;    // the same, of those held back; 0 where there are none
+    std::vector<double> inputs;  // by type: what the kernels' rounding of the inputs adds, per unit of weight
     double reference = 0;
     double held_weight = 0;  // in tokens
     double total_weight = 0;
@@ -73,6 +75,16 @@ private:
     std::map<int64_t, std::unique_ptr<FeedbackFactor>> factors_;
 };
 
+// Sum over the sampled rows of w diag(square errors of the inputs) w^T: errors of different columns are independent.
+double input_error(const std::vector<float> & sample, const std::vector<double> & square_errors) {
+    const size_t columns = square_errors.size();
+    double sum = 0;
+    for (size_t i = 0; i < sample.size(); i++) {
+        sum += static_cast<double>(sample[i]) * static_cast<double>(sample[i]) * square_errors[i % columns];
+    }
+    return sum;
+}
+
 Status matrix_error(const QuadraticFormInputs & work, ExpertId id, Projection projection, const ExpertMoments & moments,
                     Factors * factors, MatrixError * error) {
     const ExpertPart & part = work.source.experts().parts(id)[static_cast<size_t>(projection)];
@@ -98,6 +110,7 @@ Status matrix_error(const QuadraticFormInputs & work, ExpertId id, Projection pr
     };
     error->fitted.assign(work.types.size(), std::numeric_limits<double>::quiet_NaN());
     error->held = error->fitted;
+    error->inputs.assign(work.types.size(), 0.0);
     for (size_t i = 0; i < work.types.size(); i++) {
         const int32_t type = work.types[i];
         if (part.columns % ggml_blck_size(static_cast<ggml_type>(type)) != 0) {
@@ -114,6 +127,10 @@ Status matrix_error(const QuadraticFormInputs & work, ExpertId id, Projection pr
         }
         error->fitted[i] = judge(type, moments.fitted);
         error->held[i] = judge(type, moments.held);
+        const auto rounded_inputs = moments.input_errors.find(input_type_of(type));
+        if (rounded_inputs != moments.input_errors.end()) {
+            error->inputs[i] = scale * input_error(sample, rounded_inputs->second);
+        }
     }
     const int32_t reference = reference_type(part.columns);
     Status status = round(reference, nullptr);
@@ -180,7 +197,8 @@ std::vector<float> expected_forms(const LayerErrors & errors, size_t n_types) {
                     const double expected = ratio * error.fitted[t];
                     const double own = (error.held_weight * error.held[t] + kRatioTokens * expected) /
                                        (error.held_weight + kRatioTokens);
-                    forms[(e * kProjectionCount + p) * n_types + t] = static_cast<float>(own * error.total_weight);
+                    forms[(e * kProjectionCount + p) * n_types + t] =
+                        static_cast<float>((own + error.inputs[t]) * error.total_weight);
                 }
             }
         }
@@ -207,9 +225,16 @@ Result<QuadraticForms> quadratic_forms(const QuadraticFormInputs & work, size_t 
     }
     const LayerProfile & profile = work.profile.layers[layer];
     const MomentsPrior prior = MomentsPrior::of(activations.value(), profile, work.split, work.n_threads);
+    std::vector<int32_t> input_types;
+    for (const int32_t type : work.types) {
+        const int32_t input_type = input_type_of(type);
+        if (std::find(input_types.begin(), input_types.end(), input_type) == input_types.end()) {
+            input_types.push_back(input_type);
+        }
+    }
     std::vector<std::unique_ptr<ExpertMomentsReader>> readers;
     for (int i = 0; i < work.n_threads; i++) {
-        readers.push_back(std::make_unique<ExpertMomentsReader>(work.source, work.split));
+        readers.push_back(std::make_unique<ExpertMomentsReader>(work.source, work.split, input_types));
     }
     LayerErrors errors(static_cast<size_t>(activations.value().shape.n_experts));
     Status status = run_in_parallel(

@@ -17,10 +17,12 @@ namespace edgemoe {
 enum class Rounding : uint8_t { kNearest, kFeedback };
 
 // Of one layer. For an expert's matrix in a type: sum over rows of (w - w_t) M (w - w_t)^T, with M the sum over the
-// text's tokens of weight * x x^T (ExpertInputs).
+// text's tokens of weight * x x^T (ExpertInputs); and what the kernels' rounding of the inputs adds for that type
+// (engine/input_rounding.h).
 struct QuadraticForms {
     std::vector<float> forms;  // [n_experts, kProjectionCount, types]; NaN: no such matrix, or it cannot have the type
-    std::vector<double> reference;  // [n_experts, kProjectionCount]: in reference_type(), by ggml's own rounding
+    std::vector<double> reference;  // [n_experts, kProjectionCount]: in reference_type(), by ggml's own
+                                    // rounding of the weights, the inputs as they are
 };
 
 // The type in which groups of matrices with rows of `columns` are lowered to measure what an error does: low enough to

@@ -16,8 +16,8 @@ namespace edgemoe {
 
 namespace {
 
-constexpr uint32_t kFeedbackFormula = 1;
-constexpr uint32_t kNearestFormula = 2;
+constexpr uint32_t kFeedbackFormula = 3;
+constexpr uint32_t kNearestFormula = 4;
 constexpr uint32_t kMeasuredFormula = 16;  // added to either
 
 // Measured windows. Of a large model only some layers' groups are measured, and fewer windows.
@@ -70,10 +70,11 @@ public:
     Estimate(const GgufSource & source, const Profile & profile, const SensitivityOptions & options)
         : source_(source), profile_(profile), options_(options), forms_(profile.layers.size()) {
         table_.formula_version = formula_version(options);
-        table_.formula =
-            std::string("measured KL of a (layer, projection) * its share of the error's quadratic form, ") +
-            (options.rounding == Rounding::kFeedback ? "error feedback" : "ggml's rounding") +
-            (options.measured ? ", scaled to experts lowered one at a time" : "");
+        table_.formula = std::string(
+                             "measured KL of a (layer, projection) * its share of the error's quadratic form, inputs' "
+                             "rounding included, ") +
+                         (options.rounding == Rounding::kFeedback ? "error feedback" : "ggml's rounding") +
+                         (options.measured ? ", scaled to experts lowered one at a time" : "");
         table_.types = options.types;
         table_.damage.resize(forms_.size());
         table_.group_kl.assign(forms_.size() * kProjectionCount * options.types.size(), kNone);

@@ -5,6 +5,8 @@
 // q is the quadratic form of the rounding error on the inputs that the matrix really sees, sum over rows of
 // (w - w_t) M (w - w_t)^T, with M the sum over tokens of the router's weight squared times x x^T: the squared error of
 // the layer's output that this matrix causes (the objective of GPTQ, arXiv 2210.17323, taken expert by expert).
+// To q is added what the kernels' rounding of the inputs to 8 bits does to the same output: sum over rows of w D w^T,
+// with D the diagonal of the inputs' squared rounding errors; it depends on the type too (engine/input_rounding.h).
 // scale(l, p) is what such an error does to the model's output: the KL divergence measured with this projection of all
 // experts of the layer in one reference type, divided by the sum of their q in that type. To second order KL is a
 // quadratic form of the error, so the scale holds for other types, and damages add up as long as errors are independent

@@ -51,6 +51,7 @@ Result<TypeAllocator> TypeAllocator::create(const GgufSource & source, const Pro
         return Status(StatusCode::kInvalidArgument,
                       source.path() + ": no type of the ladder fits the experts' rows; give others");
     }
+    const ReadPrices uses = uncached_prices(profile, index);
     for (size_t layer = 0; layer < index.layers().size(); layer++) {
         const ExpertLayer & experts = index.layers()[layer];
         const LayerProfile * layer_profile = profile.find(experts.layer);
@@ -65,20 +66,27 @@ Result<TypeAllocator> TypeAllocator::create(const GgufSource & source, const Pro
                 if (!part.present) {
                     continue;
                 }
-                Matrix matrix{layer,
-                              {experts.layer, static_cast<int32_t>(expert)},
-                              p,
-                              static_cast<double>(part.rows * part.columns),
-                              0};
-                if (layer_profile != nullptr && layer_profile->evaluated) {
-                    matrix.frequency = static_cast<double>(layer_profile->counts[expert]) /
-                                       static_cast<double>(std::max<size_t>(1, profile.tokens.size()));
-                }
+                Matrix matrix;
+                matrix.layer = layer;
+                matrix.id = {experts.layer, static_cast<int32_t>(expert)};
+                matrix.projection = p;
+                matrix.weights = static_cast<double>(part.rows * part.columns);
+                matrix.frequency = uses[layer][expert];
                 allocator.add_matrix(matrix, part, layer_profile, damage, table, options.ladder);
             }
         }
     }
-    return allocator;
+    return allocator.with_read_prices(uses);
+}
+
+TypeAllocator TypeAllocator::with_read_prices(const ReadPrices & prices) const {
+    TypeAllocator priced = *this;
+    priced.n_read_weights_ = 0;
+    for (Matrix & matrix : priced.matrices_) {
+        matrix.read_price = prices[matrix.layer][static_cast<size_t>(matrix.id.expert)];
+        priced.n_read_weights_ += matrix.weights * matrix.read_price;
+    }
+    return priced;
 }
 
 void TypeAllocator::add_matrix(const Matrix & matrix, const ExpertPart & part, const LayerProfile * profile,
@@ -120,7 +128,6 @@ void TypeAllocator::add_matrix(const Matrix & matrix, const ExpertPart & part, c
     const auto ends = std::minmax_element(group.choices.begin(), group.choices.end(), by_bytes);
     const double before = n_weights_;
     n_weights_ += matrix.weights;
-    n_used_weights_ += matrix.weights * matrix.frequency;
     least_bits_ = (least_bits_ * before + 8.0 * static_cast<double>(ends.first->bytes)) / n_weights_;
     most_bits_ = (most_bits_ * before + 8.0 * static_cast<double>(ends.second->bytes)) / n_weights_;
     matrices_.push_back(matrix);
@@ -133,7 +140,7 @@ std::vector<Group> TypeAllocator::groups(Cost cost) const {
         for (Choice & choice : groups[i].choices) {
             choice.cost = cost == Cost::kBytes ? static_cast<double>(choice.bytes) : padded(choice.bytes);
             if (cost == Cost::kReadBytes) {
-                choice.cost *= matrices_[i].frequency;
+                choice.cost *= matrices_[i].read_price;
             }
         }
     }
@@ -153,7 +160,7 @@ Result<TypeAllocation> TypeAllocator::for_divergence(double kl_divergence) const
 }
 
 Result<TypeAllocation> TypeAllocator::for_bits(double bits) const {
-    return options_.objective == PackObjective::kReadBytes ? solve(groups(Cost::kReadBytes), bits / 8 * n_used_weights_)
+    return options_.objective == PackObjective::kReadBytes ? solve(groups(Cost::kReadBytes), bits / 8 * n_read_weights_)
                                                            : solve(groups(Cost::kBytes), bits / 8 * n_weights_);
 }
 
@@ -232,6 +239,8 @@ TypeAllocation TypeAllocator::describe(const Allocation & allocation) const {
         described.expert_bytes += choice.bytes;
         described.padded_bytes += static_cast<uint64_t>(padded(choice.bytes));
         described.read_bytes_per_token += padded(choice.bytes) * matrix.frequency;
+        described.cost +=
+            padded(choice.bytes) * (options_.objective == PackObjective::kReadBytes ? matrix.read_price : 1);
         const auto ns = ns_per_weight_.find(choice.type);
         if (ns != ns_per_weight_.end()) {
             described.kernel_ms_per_token += ns->second * matrix.weights * matrix.frequency * 1e-6;

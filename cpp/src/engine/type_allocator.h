@@ -6,6 +6,7 @@
 #include "engine/gguf_source.h"
 #include "engine/packed_layout.h"
 #include "engine/profile.h"
+#include "engine/read_prices.h"
 #include "quant/allocation.h"
 
 #include <cstdint>
@@ -17,7 +18,7 @@ namespace edgemoe {
 
 enum class PackObjective : uint8_t {
     kSize,      // bytes in the file
-    kReadBytes  // bytes of the experts that a token uses: rare experts cost nothing here
+    kReadBytes  // bytes that a token reads: those of all experts that it uses, or what an expert cache leaves of them
 };
 
 struct TypeSpeed {
@@ -39,6 +40,7 @@ struct TypeAllocation {
     PackedTypes types;
     double kl_divergence = 0;  // expected
     double gap = 0;            // quant/allocation.h
+    double cost = 0;           // what the objective counts: bytes in the file, or bytes read per token
     uint64_t expert_bytes = 0;
     uint64_t padded_bytes = 0;        // as they lie in the file
     double bits = 0;                  // per expert weight
@@ -54,9 +56,12 @@ public:
     static Result<TypeAllocator> create(const GgufSource & source, const Profile & profile,
                                         const SensitivityTable & table, const AllocatorOptions & options);
 
+    // The same with what a byte of each expert costs for kReadBytes; create() sets uncached_prices().
+    TypeAllocator with_read_prices(const ReadPrices & prices) const;
+
     // Least cost (the objective's) whose expected KL divergence is at most this.
     Result<TypeAllocation> for_divergence(double kl_divergence) const;
-    // Least damage at this many bits per expert weight; with kReadBytes: per weight that a token uses.
+    // Least damage at this many bits per expert weight; with kReadBytes: on the average by what a byte costs.
     Result<TypeAllocation> for_bits(double bits) const;
     // Least damage of experts that take at most this many bytes in a packed file.
     Result<TypeAllocation> for_padded_bytes(uint64_t bytes) const;
@@ -74,7 +79,8 @@ private:
         ExpertId id;
         size_t projection = 0;
         double weights = 0;
-        double frequency = 0;  // uses per token
+        double frequency = 0;   // uses per token
+        double read_price = 0;  // ReadPrices
     };
 
     TypeAllocator() = default;
@@ -93,7 +99,7 @@ private:
     std::vector<Group> choices_;     // cost is not filled in
     std::vector<size_t> n_experts_;  // by layer position
     double n_weights_ = 0;
-    double n_used_weights_ = 0;  // per token
+    double n_read_weights_ = 0;  // times their prices
     double least_bits_ = 0;
     double most_bits_ = 0;
 };

@@ -5,6 +5,7 @@
 #include "cache/streaming_rule.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -45,7 +46,11 @@ StreamingRule streaming_rule(const RoutingTrace & trace, uint64_t budget_bytes) 
 class Replay {
 public:
     Replay(const RoutingTrace & trace, uint64_t budget_bytes, std::unique_ptr<EvictionPolicy> policy)
-        : cache_(budget_bytes, trace.shape, std::move(policy)), rule_(streaming_rule(trace, budget_bytes)) {}
+        : cache_(budget_bytes, trace.shape, std::move(policy)),
+          rule_(streaming_rule(trace, budget_bytes)),
+          n_experts_(trace.shape.n_experts),
+          traffic_(trace.sizes.bytes.size()),
+          resident_since_(trace.sizes.bytes.size(), kAbsent) {}
 
     ReplayResult run(const RoutingTrace & trace) {
         ReplayResult decode;
@@ -54,12 +59,18 @@ public:
             ReplayResult prompt;
             ReplayResult & counted = step.phase == TracePhase::kDecode ? decode : prompt;
             counted.decode_tokens += 1;
+            n_decoded_ = decode.decode_tokens;
             for (const TraceLayer & layer : step.layers) {
                 now.layer = layer.layer;
                 serve_layer(layer, trace.sizes, step.phase, now, &counted);
             }
             ++now.step;
         }
+        ++n_decoded_;
+        for (size_t i = 0; i < traffic_.size(); ++i) {
+            end_stay(i);
+        }
+        decode.experts = std::move(traffic_);
         return decode;
     }
 
@@ -101,6 +112,7 @@ private:
         for (const ExpertId id : absent_) {
             const uint64_t bytes = sizes.of(id);
             counted->missed_bytes += bytes;
+            traffic_[index_of(id)].misses += phase == TracePhase::kDecode ? 1 : 0;
             evicted_.clear();
             bool inserted = insert(id, bytes, limits, now);
             if (!inserted) {
@@ -108,7 +120,11 @@ private:
                 inserted = insert(id, bytes, limits, now);
             }
             counted->evictions += evicted_.size();
+            for (const ExpertId left : evicted_) {
+                end_stay(index_of(left));
+            }
             if (inserted) {
+                resident_since_[index_of(id)] = n_decoded_;
                 pin(id);
             }
         }
@@ -116,6 +132,17 @@ private:
             cache_.score_next_use(layer.layer, layer.scores.data(), layer.scores.size());
         }
         unpin_all();
+    }
+
+    size_t index_of(ExpertId id) const {
+        return static_cast<size_t>(id.layer) * static_cast<size_t>(n_experts_) + static_cast<size_t>(id.expert);
+    }
+
+    void end_stay(size_t index) {
+        if (resident_since_[index] != kAbsent) {
+            traffic_[index].resident_steps += n_decoded_ - resident_since_[index];
+            resident_since_[index] = kAbsent;
+        }
     }
 
     bool insert(ExpertId id, uint64_t bytes, const std::optional<StreamLimits> & limits, PolicyTime now) {
@@ -135,8 +162,14 @@ private:
         pinned_.clear();
     }
 
+    static constexpr uint64_t kAbsent = std::numeric_limits<uint64_t>::max();
+
     ExpertCache cache_;
     StreamingRule rule_;
+    int32_t n_experts_;
+    uint64_t n_decoded_ = 0;  // decode steps so far, the one that is served included
+    std::vector<ExpertTraffic> traffic_;
+    std::vector<uint64_t> resident_since_;  // value of n_decoded_, or kAbsent
     std::vector<ExpertId> pinned_;
     std::vector<ExpertId> absent_;
     std::vector<ExpertCache::Absent> candidates_;

@@ -6,10 +6,18 @@
 #include "cache/belady.h"
 #include "simulate/trace.h"
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace edgemoe {
+
+// Of one expert, over the decode steps.
+struct ExpertTraffic {
+    uint64_t misses = 0;
+    uint64_t resident_steps = 0;  // steps that it spent in the cache
+};
 
 // What was counted over the decode steps. The prompt is replayed too, to warm the cache, and not counted.
 struct ReplayResult {
@@ -18,6 +26,7 @@ struct ReplayResult {
     uint64_t hits = 0;
     uint64_t missed_bytes = 0;
     uint64_t evictions = 0;
+    std::vector<ExpertTraffic> experts;  // by layer * shape.n_experts + expert
 
     double hit_rate() const { return requests == 0 ? 0.0 : static_cast<double>(hits) / static_cast<double>(requests); }
     double missed_bytes_per_token() const {

@@ -33,13 +33,24 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="X",
         help="tolerated KL divergence from the model, measured on text that was held back",
     )
+    limit.add_argument(
+        "--as-good-as",
+        metavar="FILE",
+        help="another file of the model, such as llama-quantize's: tolerate its KL divergence on the same text",
+    )
     limit.add_argument("--size", type=size, metavar="SIZE", help="size of the whole file: 8GiB")
     limit.add_argument("--bits", type=float, metavar="B", help="bits per expert weight")
     choice = parser.add_argument_group("what is chosen")
     choice.add_argument(
         "--objective",
         choices=("size", "read-bytes"),
-        help="what is to be small: the file (the default), or what a token reads, where rare experts cost nothing",
+        help="what is to be small: the file (the default), or what a token reads",
+    )
+    choice.add_argument(
+        "--target-cache",
+        type=size,
+        metavar="SIZE",
+        help="expert cache that the model is to run with: read-bytes counts what is read behind it",
     )
     choice.add_argument(
         "--prefer", choices=("speed",), help="speed: types that are fast here, at up to 10%% more expected damage"
@@ -75,9 +86,11 @@ def run(args: argparse.Namespace) -> int:
             args.output,
             profile=args.profile,
             max_kl=args.max_kl,
+            as_good_as=args.as_good_as,
             size=args.size or None,
             bits=args.bits,
             objective=args.objective,
+            target_cache=args.target_cache or None,
             prefer_speed=True if args.prefer == "speed" else None,
             types=args.types,
             error_feedback=None if args.rounding is None else args.rounding == "feedback",
@@ -115,6 +128,12 @@ def _result(report: PackReport) -> list[str]:
         f"allocation        at most {report.gap:.2%} above the best",
         f"rounding          {report.rounding_seconds:.0f} s, {report.expert_seconds:.2f} s of a thread per expert",
     ]
+    if report.tolerated_kl_divergence is not None:
+        lines.append(
+            f"tolerated         {report.tolerated_kl_divergence:.6f}, as the other file has on the same tokens"
+        )
+    if report.missed_bytes_per_token is not None:
+        lines.append(f"to be read        {format_size(report.missed_bytes_per_token)} a token behind the target cache")
     if report.resumed_matrices:
         lines.append(f"resumed           {report.resumed_matrices} matrices were there already")
     return lines
@@ -123,10 +142,13 @@ def _result(report: PackReport) -> list[str]:
 def _forecast(report: PackReport) -> list[str]:
     from edgemoe.memory import format_size
 
+    cached = report.missed_bytes_per_token
+    behind_cache = "" if cached is None else f" ({format_size(cached)} behind the target cache)"
     lines = [
         f"{report.bits:.3f} bits per expert weight, {format_size(report.file_bytes)}: expected KL divergence "
-        f"{report.expected_kl_divergence:.5f}; {format_size(report.read_bytes_per_token)} of experts a token, "
-        f"{report.kernel_ms_per_token:.2f} ms of products on one thread; at most {report.gap:.2%} above the best",
+        f"{report.expected_kl_divergence:.5f}; {format_size(report.read_bytes_per_token)} of experts a token"
+        f"{behind_cache}, {report.kernel_ms_per_token:.2f} ms of products on one thread; at most {report.gap:.2%} "
+        "above the best",
         "",
         "  bits  file        KL div.   a token",
     ]

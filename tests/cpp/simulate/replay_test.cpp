@@ -68,6 +68,35 @@ TEST_CASE("AnUnknownPolicyIsRefusedWithTheKnownOnes") {
     CHECK(result.status().message().find("'magic' is unknown; choose one of default, lru") != std::string::npos);
 }
 
+TEST_CASE("MissesAndStaysOfEachExpertAddUp") {
+    const RoutingTrace trace = random_trace(5, {3, 8}, 2, 4, 60, {64, 128, 192});
+    const ReplayResult result = replayed(trace, "two-timescale", 900);
+    REQUIRE(result.experts.size() == 3 * 8);
+    uint64_t misses = 0, missed_bytes = 0;
+    double resident_bytes = 0;
+    for (size_t i = 0; i < result.experts.size(); ++i) {
+        const uint64_t bytes = trace.sizes.bytes[i];
+        misses += result.experts[i].misses;
+        missed_bytes += result.experts[i].misses * bytes;
+        CHECK(result.experts[i].resident_steps <= result.decode_tokens);
+        resident_bytes += static_cast<double>(result.experts[i].resident_steps * bytes);
+    }
+    CHECK(misses == result.requests - result.hits);
+    CHECK(missed_bytes == result.missed_bytes);
+    // The cache is full but for holes.
+    resident_bytes /= static_cast<double>(result.decode_tokens);
+    CHECK(resident_bytes <= 900);
+    CHECK(resident_bytes >= 600);
+}
+
+TEST_CASE("AnExpertThatIsAlwaysUsedStaysAndIsMissedOnce") {
+    const ReplayResult result = replayed(steady_trace({2, 4}, 2, 10), "lru", 64 * 4);
+    for (size_t i = 0; i < result.experts.size(); ++i) {
+        CHECK(result.experts[i].misses == (i % 4 < 2 ? 1 : 0));
+        CHECK(result.experts[i].resident_steps == (i % 4 < 2 ? 10 : 0));
+    }
+}
+
 TEST_CASE("OnlyDecodeIsCountedAndThePromptWarmsTheCache") {
     RoutingTrace trace = steady_trace({2, 4}, 2, 3);
     const ReplayResult cold = replayed(trace, "lru", 64 * 4);

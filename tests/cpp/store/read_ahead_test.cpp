@@ -82,6 +82,11 @@ StreamStats run(Prefetch prefetch, uint64_t n_slots, int n_tokens, const Shape &
         Result<LeasePtr> lease = rig.store->acquire(i % shape.n_layers, kWhole, routing[at]);
         REQUIRE(lease.is_ok());
         rig.store->forecast(forecasts(next, predict(routing[at + 1])));
+        double n_absent = 0;
+        for (size_t e = 0; e < routing[at].size(); ++e) {
+            n_absent += is_there(*lease.value(), e, kWhole) ? 0 : 1;
+        }
+        rig.store->add_layer_time(1 + n_absent, n_absent);  // a layer takes as long as it waits
         for (size_t e = 0; e < routing[at].size(); ++e) {
             while (!is_there(*lease.value(), e, kWhole)) {
                 REQUIRE(lease.value()->progress(true));
