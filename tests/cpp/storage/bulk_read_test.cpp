@@ -122,7 +122,10 @@ TEST_CASE("AFailedOrShortReadIsReportedWithItsStretchAndNothingStaysInFlight") {
         Status status = bulk_read(
             stretches, failing, with(4, n_threads), [](size_t, const std::byte *) {}, &failed);
         CHECK(status.code() == StatusCode::kIo);
-        CHECK(failed == 7);
+        // Threads submit side by side: the reader's n-th read may be another stretch, as far away as reads in flight.
+        const size_t away = n_threads == 1 ? 0 : 3;
+        CHECK(failed + away >= 7);
+        CHECK(failed <= 7 + away);
         std::vector<ReadCompletion> left;
         CHECK(failing.wait(&left) == 0);
 
@@ -133,7 +136,8 @@ TEST_CASE("AFailedOrShortReadIsReportedWithItsStretchAndNothingStaysInFlight") {
         status = bulk_read(
             stretches, shortening, with(4, n_threads), [](size_t, const std::byte *) {}, &failed);
         CHECK(status.code() == StatusCode::kFormat);
-        CHECK(failed == 5);
+        CHECK(failed + away >= 5);
+        CHECK(failed <= 5 + away);
         CHECK(status.message().find("truncated") != std::string::npos);
     }
 }
