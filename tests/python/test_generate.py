@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -109,6 +110,15 @@ def test_another_thread_can_cancel(default_model: edgemoe.Model) -> None:
 
 
 def test_ctrl_c_ends_a_generation_and_the_model_goes_on(default_model: edgemoe.Model) -> None:
+    # A shell starts what runs in the background with the signal ignored, and the text would never end.
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupt_generation(default_model)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def interrupt_generation(default_model: edgemoe.Model) -> None:
     interrupter = threading.Timer(0.2, _thread.interrupt_main)
     with pytest.raises(KeyboardInterrupt):
         interrupter.start()
