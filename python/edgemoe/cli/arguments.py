@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,5 +72,16 @@ def add_job_memory(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument("--expert-cache", type=size, metavar="SIZE", help="the expert cache alone, instead of --memory")
     parser.add_argument("-t", "--threads", type=int, metavar="N", help="compute threads")
-    parser.add_argument("--io", metavar="ENGINE", help="auto, io_uring or threads")
+    parser.add_argument("--io", metavar="ENGINE", help="auto, uring, threads or mmap")
     parser.add_argument("--direct-io", choices=TOGGLES, help="read around the page cache")
+
+
+def job_memory(args: argparse.Namespace) -> dict[str, Any]:
+    """What was given of add_job_memory(), as the functions of the package take it."""
+    return {
+        "memory": args.memory or None,
+        "expert_cache": args.expert_cache or None,
+        "n_threads": args.threads,
+        "direct_io": TOGGLES[args.direct_io or "auto"],
+        "io": args.io,
+    }

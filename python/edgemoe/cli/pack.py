@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from edgemoe.cli import exit_status
-from edgemoe.cli.arguments import TOGGLES, add_job_memory, add_model, size
+from edgemoe.cli.arguments import add_job_memory, add_model, job_memory, size
 
 if TYPE_CHECKING:
     from edgemoe.records import PackReport
@@ -96,11 +96,7 @@ def run(args: argparse.Namespace) -> int:
             error_feedback=None if args.rounding is None else args.rounding == "feedback",
             measured_sensitivity=None if args.sensitivity is None else args.sensitivity == "measured",
             dry_run=args.dry_run,
-            memory=args.memory or None,
-            expert_cache=args.expert_cache or None,
-            n_threads=args.threads,
-            direct_io=TOGGLES[args.direct_io or "auto"],
-            io=args.io,
+            **job_memory(args),
             progress=bar,
         )
     for warning in report.warnings:

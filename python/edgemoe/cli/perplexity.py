@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edgemoe.cli import exit_status
-from edgemoe.cli.arguments import TOGGLES, add_job_memory, add_model, add_text, read_text
+from edgemoe.cli.arguments import add_job_memory, add_model, add_text, job_memory, read_text
 
 if TYPE_CHECKING:
     from edgemoe.records import Evaluation
@@ -44,11 +44,7 @@ def run(args: argparse.Namespace) -> int:
             against=args.against,
             n_ctx=args.ctx_size,
             n_tokens=args.tokens,
-            memory=args.memory or None,
-            expert_cache=args.expert_cache or None,
-            n_threads=args.threads,
-            direct_io=TOGGLES[args.direct_io or "auto"],
-            io=args.io,
+            **job_memory(args),
             progress=bar,
         )
     if args.json:

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from edgemoe.cli import exit_status
-from edgemoe.cli.arguments import TOGGLES, add_job_memory, add_model, add_text, read_text
+from edgemoe.cli.arguments import add_job_memory, add_model, add_text, job_memory, read_text
 
 if TYPE_CHECKING:
     from edgemoe.profiling import Profile
@@ -78,11 +78,7 @@ def run(args: argparse.Namespace) -> int:
             args.output,
             n_ctx=args.ctx_size,
             n_tokens=args.tokens,
-            memory=args.memory or None,
-            expert_cache=args.expert_cache or None,
-            n_threads=args.threads,
-            direct_io=TOGGLES[args.direct_io or "auto"],
-            io=args.io,
+            **job_memory(args),
             activations=args.activations,
             keep_activations=args.keep_activations,
             sensitivity=args.sensitivity,
@@ -111,11 +107,7 @@ def _judge(args: argparse.Namespace) -> int:
             read_text(args.file),
             profile=args.predict,
             n_tokens=args.tokens,
-            memory=args.memory or None,
-            expert_cache=args.expert_cache or None,
-            n_threads=args.threads,
-            direct_io=TOGGLES[args.direct_io or "auto"],
-            io=args.io,
+            **job_memory(args),
             activations=args.activations,
             keep_activations=args.keep_activations,
             progress=bar,
