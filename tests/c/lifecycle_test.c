@@ -155,11 +155,12 @@ int main(int argc, char ** argv) {
     const struct held after = held_now();
     print_held("before", &before);
     print_held("after", &after);
-    /* 150 to 260 bytes a time were seen, of unknown origin; AddressSanitizer's run of this test reports no leak. */
+    /* With glibc.malloc.arena_max=1 and tcache_count=0, as ctest sets them: otherwise what threads of the C library
+       keep of freed memory, up to an arena for each, counts too. */
     const size_t times = (size_t)(n_times - WARM_UP);
-    CHECK(after.heap_bytes <= before.heap_bytes + 512 * times);
+    CHECK(after.heap_bytes <= before.heap_bytes + 64 * times);
     /* Freed memory that the allocator keeps is bounded; a model's experts or weights, left each time, are not. */
-    CHECK(after.resident_bytes <= before.resident_bytes + (64 << 20));
+    CHECK(after.resident_bytes <= before.resident_bytes + (16 << 20));
     CHECK(after.address_bytes <= before.address_bytes + (256 << 20));
     CHECK(after.n_files == before.n_files);
     CHECK(after.n_threads == before.n_threads);

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import edgemoe
-from command_line import command
+from command_line import command, interruptible_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,13 +168,8 @@ def test_a_prompt_that_is_not_utf8_is_refused(where: str) -> None:
 
 @pytest.mark.parametrize("json_option", [[], ["--json"]])
 def test_ctrl_c_prints_what_was_generated_and_ends_with_130(json_option: list[str]) -> None:
-    # A shell may have started the tests with the signal ignored, which children inherit.
-    code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from edgemoe.cli import main; sys.exit(main(sys.argv[1:]))"
-    )
     options = ["-n", "-1", "--ignore-eos", "--context-shift", "--seed", "1", *json_option]
-    arguments = [sys.executable, "-c", code, "generate", "def f(", *options]
+    arguments = interruptible_command("generate", "def f(", *options)
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import edgemoe
-from command_line import command
+from command_line import interruptible_command
 from model_files import ModelShape, write_model
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def test_ctrl_c_leaves_no_profile(float_file: Path, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT * 200, encoding="utf-8")
     output = tmp_path / "a.profile"
     args = ("profile", float_file, "-f", tmp_path / "text.txt", "-o", output, "-c", str(N_CTX))
-    process = subprocess.Popen(command(*args), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(interruptible_command(*args), stderr=subprocess.PIPE, text=True)
     spill = tmp_path / "a.profile.activations"
     deadline = time.monotonic() + 60
     while not spill.exists() and time.monotonic() < deadline:
