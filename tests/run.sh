@@ -31,3 +31,8 @@ echo "== C++: tests"
 
 echo "== Python: tests"
 "$python" -m pytest --llama-tools=build/tests/bin "$@"
+
+if [ $# = 0 ]; then
+    PYTHON=$python bash tests/wheel/run.sh
+    PYTHON=$python bash tests/arm/run.sh
+fi
