@@ -145,7 +145,8 @@ TEST_CASE("AFileThatWasCutAfterItWasOpenedIsAnErrorOfTheExpertBehindTheCut") {
     CHECK(serve(file, *store, 0, kWhole, {0, 1}).is_ok());
     const Status status = serve(file, *store, 0, kWhole, {3});
     CHECK(status.code() == StatusCode::kIo);
-    CHECK(status.message().find("(blk.0 expert 3 gate)") != std::string::npos);
+    // All three of its matrices are behind the cut; whichever read ends first gives the message.
+    CHECK(status.message().find("(blk.0 expert 3 ") != std::string::npos);
     CHECK(serve(file, *store, 0, kWhole, {2, 1}).is_ok());
 }
 
