@@ -1,4 +1,4 @@
-// Invariants: live_ holds exactly the entries whose guess has a probability; no other is protected in the cache.
+// Invariants: live_ holds exactly the entries whose guess has a chance; no other is protected in the cache.
 #include "store/prefetch_scheduler.h"
 
 #include <algorithm>
@@ -48,7 +48,7 @@ PrefetchScheduler::PrefetchScheduler(Prefetch mode, const ExpertIndex & index, c
       guesses_(mode == Prefetch::kOff ? 0 : index.n_experts()),
       last_forecast_(static_cast<size_t>(index.empty() ? 0 : index.layers().back().layer + 1), 0),
       comparison_(mode == Prefetch::kAuto),
-      recall_(mode == Prefetch::kOff ? 0 : static_cast<int32_t>(last_forecast_.size()), n_used_) {
+      record_(mode == Prefetch::kOff ? 0 : static_cast<int32_t>(last_forecast_.size()), n_used_) {
     live_.reserve(guesses_.size());
     numbers_.reserve(static_cast<size_t>(n_used_));
 }
@@ -72,8 +72,7 @@ void PrefetchScheduler::layer_came(int32_t layer, const std::vector<int32_t> & e
         numbers_.push_back(experts_[entry].id.expert);
     }
     if (is_token) {
-        recall_.judge(layer, numbers_);
-        judge_precision(layer);
+        record_.judge(layer, numbers_);
     }
     const ExpertTable::Range range = experts_.layer(layer);
     for (int32_t entry = range.first; entry < range.end; ++entry) {
@@ -82,24 +81,13 @@ void PrefetchScheduler::layer_came(int32_t layer, const std::vector<int32_t> & e
     end_forecasts(layer);
 }
 
-// Of the forecasts of `layer`, which chose numbers_.
-void PrefetchScheduler::judge_precision(int32_t layer) {
-    for (const int32_t entry : live_) {
-        const ExpertId id = experts_[entry].id;
-        if (id.layer == layer) {
-            const bool is_right = std::find(numbers_.begin(), numbers_.end(), id.expert) != numbers_.end();
-            precision_ += prefetch::kPrecisionWeight * ((is_right ? 1.0 : 0.0) - precision_);
-        }
-    }
-}
-
 void PrefetchScheduler::end_forecasts(int32_t layer) {
     const auto ends = [&](int32_t entry) {
         if (experts_[entry].id.layer != layer) {
             return false;
         }
         Guess & ended = guess(entry);
-        ended.probability = 0;
+        ended.chance = 0;
         ended.is_refused = false;
         cache_.protect(experts_[entry].id, false);
         return true;
@@ -109,7 +97,7 @@ void PrefetchScheduler::end_forecasts(int32_t layer) {
 
 void PrefetchScheduler::forecast(const std::vector<ExpertForecast> & experts) {
     n_calls_++;
-    recall_.begin_forecast();
+    record_.begin_forecast();
     for (const ExpertForecast & named : experts) {
         const int32_t entry = experts_.find(named.id);
         if (entry < 0 || named.distance < 1) {
@@ -120,17 +108,22 @@ void PrefetchScheduler::forecast(const std::vector<ExpertForecast> & experts) {
             last = n_calls_;
             end_forecasts(named.id.layer);
         }
-        recall_.name(named.id.layer, named.distance, named.id.expert, named.probability);
-        if (!(named.probability >= prefetch::kLeastProbability)) {  // also what is not a number
+        const float probability = std::min(named.probability, 1.0F);
+        if (!(probability > 0)) {  // also what is not a number
+            continue;
+        }
+        record_.name(named.id.layer, named.distance, named.id.expert, probability);
+        const float chance = record_.chance(named.id.layer, named.distance, probability);
+        if (chance < prefetch::kLeastChance) {
             continue;
         }
         stats_.forecasts++;
         Guess & guessed = guess(entry);
-        if (guessed.probability == 0) {
+        if (guessed.chance == 0) {
             live_.push_back(entry);
-            cache_.protect(named.id, mode_ == Prefetch::kAlways || precision_ >= prefetch::kLeastPrecision);
+            cache_.protect(named.id, true);
         }
-        guessed.probability = std::max(guessed.probability, std::min(named.probability, 1.0F));
+        guessed.chance = std::max(guessed.chance, chance);
         guessed.due = n_visits_ + static_cast<uint64_t>(named.distance);
     }
 }
@@ -160,11 +153,12 @@ int32_t PrefetchScheduler::next_to_read() const {
     for (const int32_t entry : live_) {
         const Guess & candidate = guess(entry);
         // While a prompt's layers read nearly everything, only the token behind it is worth a guess.
-        if (candidate.is_refused || (is_prompt_ && experts_[entry].id.layer > layer_)) {
+        if (candidate.chance < prefetch::kLeastChanceToRead || candidate.is_refused ||
+            (is_prompt_ && experts_[entry].id.layer > layer_)) {
             continue;
         }
         const uint64_t away = candidate.due > n_visits_ ? candidate.due - n_visits_ : 0;
-        const float value = candidate.probability * std::pow(prefetch::kSoonness, static_cast<float>(away));
+        const float value = candidate.chance * std::pow(prefetch::kSoonness, static_cast<float>(away));
         if (value <= most) {
             continue;
         }

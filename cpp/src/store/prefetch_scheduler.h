@@ -9,7 +9,7 @@
 #include "predict/expert_forecast.h"
 #include "storage/expert_index.h"
 #include "store/expert_table.h"
-#include "store/forecast_recall.h"
+#include "store/forecast_record.h"
 #include "store/pass_comparison.h"
 #include "store/prefetch_settings.h"
 
@@ -22,7 +22,7 @@ namespace edgemoe {
 // Counters since the store was made; monotonic. Of what was read ahead, each byte becomes useful or wasted once its
 // layer has come.
 struct PrefetchStats {
-    uint64_t forecasts = 0;          // experts named with at least prefetch::kLeastProbability
+    uint64_t forecasts = 0;          // experts named whose chance was at least prefetch::kLeastChance
     uint64_t read_ahead_bytes = 0;   // that arrived
     uint64_t useful_bytes = 0;       // of these, of experts that the layer chose
     uint64_t wasted_bytes = 0;       // of these, of experts that it did not choose, or that left before
@@ -55,12 +55,12 @@ public:
 
     // New forecasts; they replace the earlier ones of the same layers.
     void forecast(const std::vector<ExpertForecast> & experts);
-    bool is_forecast(int32_t entry) const { return guess(entry).probability > 0; }
+    bool is_forecast(int32_t entry) const { return guess(entry).chance > 0; }
 
     // The entry to read ahead next, -1: none. It is not whole, and not being read; the allowance has room for its
     // missing matrices.
     int32_t next_to_read() const;
-    float probability(int32_t entry) const { return guess(entry).probability; }
+    float chance(int32_t entry) const { return guess(entry).chance; }
     void will_read(uint64_t bytes);  // they are asked for
     void refuse(int32_t entry);      // nothing may leave for it, until its layer is forecast anew
 
@@ -81,11 +81,11 @@ public:
     size_t most_buffers() const { return most_buffers_; }
 
     PrefetchStats stats() const;
-    std::vector<LayerRecall> recall() const { return recall_.table(); }
+    std::vector<LayerRecall> recall() const { return record_.table(); }
 
 private:
     struct Guess {
-        float probability = 0;    // 0: not forecast
+        float chance = 0;         // that it is chosen; 0: not forecast
         uint64_t due = 0;         // the visit of a layer that it is for
         uint64_t read_bytes = 0;  // that were read ahead, and of which it is not known yet what they were good for
         bool is_refused = false;
@@ -94,7 +94,6 @@ private:
     Guess & guess(int32_t entry) { return guesses_[static_cast<size_t>(entry)]; }
     const Guess & guess(int32_t entry) const { return guesses_[static_cast<size_t>(entry)]; }
     void end_forecasts(int32_t layer);
-    void judge_precision(int32_t layer);
     bool may_read() const;
     void earn(double bytes);
     uint64_t missing_bytes(int32_t entry) const;
@@ -115,10 +114,9 @@ private:
     uint64_t n_calls_ = 0;                 // of forecast()
     uint64_t n_visits_ = 0;                // of layers
     int32_t layer_ = 0;                    // the latest that came
-    double precision_ = 0;                 // see kLeastPrecision
     bool is_prompt_ = false;               // a layer of this pass chose for more than one token
     PassComparison comparison_;
-    ForecastRecall recall_;
+    ForecastRecord record_;
     PrefetchStats stats_;
 };
 

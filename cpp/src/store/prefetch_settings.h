@@ -14,16 +14,17 @@ enum class Prefetch : int {
 
 namespace prefetch {
 
-// Forecasts below this probability neither protect nor are read. An expert that is chosen with it is wrong as often as
-// not even after the uses that come later than forecast are counted.
-constexpr float kLeastProbability = 0.3F;
+// Forecasts whose chance (ForecastRecord) is below kLeastChance protect nothing, and below kLeastChanceToRead are not
+// read: where the disk or the processor has little time to spare, a wrong read costs about what a right one saves.
+constexpr float kLeastChance = 0.3F;
+constexpr float kLeastChanceToRead = 0.6F;
 // What one layer farther away takes from a forecast when reads are ordered.
 constexpr float kSoonness = 0.8F;
 
-// Forecasts protect experts from eviction while at least kLeastPrecision of those that were due turned out right: a
-// fading mean in which the latest has the weight kPrecisionWeight, and which begins at 0.
-constexpr double kLeastPrecision = 0.3;
-constexpr double kPrecisionWeight = 1.0 / 32;
+// A chance is a mean over the latest kMostForecasts or so of its kind; what the predictor says counts as much as
+// kFirstForecasts of them.
+constexpr float kMostForecasts = 256;
+constexpr float kFirstForecasts = 4;
 
 // The allowance, in bytes. It begins with kFirstExperts of the largest experts; every byte that was read on demand adds
 // kTrialShare of itself, and every byte that was read ahead and used adds kReturn; what is read ahead is taken from it.

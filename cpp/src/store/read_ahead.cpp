@@ -71,7 +71,7 @@ bool ExpertStore::insert_forecast(int32_t e) {
     ExpertEntry & entry = experts_[e];
     evicted_.clear();
     const bool is_inserted =
-        cache_.insert_forecast(entry.id, entry.matrix_bytes, scheduler_.probability(e), time_, &evicted_);
+        cache_.insert_forecast(entry.id, entry.matrix_bytes, scheduler_.chance(e), time_, &evicted_);
     forget_evicted();
     if (is_inserted) {
         take_slot(entry);

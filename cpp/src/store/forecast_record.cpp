@@ -1,18 +1,32 @@
-#include "store/forecast_recall.h"
+#include "store/forecast_record.h"
 
-#include <algorithm>
+#include <cmath>
 
 namespace edgemoe {
 
-ForecastRecall::ForecastRecall(int32_t n_layers, int32_t n_used)
+namespace {
+
+constexpr float kBinsPerOctave = 4;  // of probability, downwards from 1
+
+}  // namespace
+
+ForecastRecord::ForecastRecord(int32_t n_layers, int32_t n_used)
     : n_used_(static_cast<size_t>(std::max(1, n_used))),
       lists_(static_cast<size_t>(n_layers) * static_cast<size_t>(prefetch::kMostDistance)) {
     for (List & list : lists_) {
-        list.named.reserve(n_used_ + 1);
+        for (size_t bin = 0; bin < kBins; ++bin) {
+            const float octaves = (static_cast<float>(bin) + 0.5F - static_cast<float>(kBins)) / kBinsPerOctave;
+            list.bins[bin] = {std::exp2(octaves), prefetch::kFirstForecasts};
+        }
     }
 }
 
-void ForecastRecall::name(int32_t layer, int32_t distance, int32_t expert, float probability) {
+size_t ForecastRecord::bin_of(float probability) {
+    const float bin = static_cast<float>(kBins) + kBinsPerOctave * std::log2(std::max(probability, 1e-6F));
+    return static_cast<size_t>(std::clamp(bin, 0.0F, static_cast<float>(kBins - 1)));
+}
+
+void ForecastRecord::name(int32_t layer, int32_t distance, int32_t expert, float probability) {
     if (distance > prefetch::kMostDistance) {
         return;
     }
@@ -25,17 +39,14 @@ void ForecastRecall::name(int32_t layer, int32_t distance, int32_t expert, float
     const auto place = std::find_if(list.named.begin(), list.named.end(),
                                     [probability](const Named & named) { return named.probability < probability; });
     list.named.insert(place, {expert, probability});
-    if (list.named.size() > n_used_) {
-        list.named.pop_back();
-    }
 }
 
-bool ForecastRecall::names(const List & list, int32_t expert) {
-    return std::any_of(list.named.begin(), list.named.end(),
-                       [expert](const Named & named) { return named.expert == expert; });
+float ForecastRecord::chance(int32_t layer, int32_t distance, float probability) const {
+    return distance > prefetch::kMostDistance ? probability
+                                              : lists_[index(layer, distance)].bins[bin_of(probability)].share;
 }
 
-std::vector<LayerRecall> ForecastRecall::table() const {
+std::vector<LayerRecall> ForecastRecord::table() const {
     std::vector<LayerRecall> table;
     for (size_t i = 0; i < lists_.size(); ++i) {
         if (lists_[i].n_chosen > 0) {
