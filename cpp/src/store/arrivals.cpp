@@ -2,6 +2,7 @@
 // again when they failed.
 #include "store/expert_store.h"
 
+#include <array>
 #include <string>
 #include <utility>
 
@@ -57,18 +58,25 @@ bool ExpertStore::take_arrival(Lease & lease, bool may_block) {
 // Makes of an arrival what is to be made of it, without the lock. `lease`: who asks, nullptr: whoever lives then.
 void ExpertStore::convert_unlocked(Lease * lease, const ReadCompletion & completion,
                                    std::unique_lock<std::mutex> & lock) {
-    const Chunk chunk = reads_.chunk(completion.id);
-    if (is_stale(chunk)) {
+    JoinedChunks read = reads_.chunks(completion.id);
+    if (is_stale(read.front())) {
         finish_unread(completion);
-        give_back_if_empty(chunk.entry);
+        give_back_if_empty(read.front().entry);
         has_unseen_room_ = true;  // whoever waits for room looks again
     } else {
         n_converting_++;
         lock.unlock();
-        const Status status = convert(chunk, completion);
+        std::array<Status, kProjectionCount> statuses;
+        for (size_t i = 0; i < read.size(); i++) {
+            statuses[i] = convert(read, read.begin()[i], completion);
+        }
         lock.lock();
         n_converting_--;
-        finish(lease != nullptr ? lease : lease_, completion.id, status);
+        read = reads_.chunks(completion.id);  // a lease may have asked for them meanwhile
+        reads_.finish(completion.id);
+        for (size_t i = 0; i < read.size(); i++) {
+            finish(lease != nullptr ? lease : lease_, read.begin()[i], statuses[i]);
+        }
     }
     announce_change();
 }
@@ -92,13 +100,13 @@ void ExpertStore::ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompleti
 
 // The rows that a read brought are looked at and go to their slot, which cannot move or go: their part's pin holds it.
 // Without the lock.
-Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completion) {
+Status ExpertStore::convert(const JoinedChunks & read, const Chunk & chunk, const ReadCompletion & completion) {
     if (!completion.status.is_ok()) {
         return completion.status;
     }
-    if (completion.bytes_read < chunk.skip_bytes + chunk.bytes) {
+    if (completion.bytes_read < read.skip_bytes(chunk) + chunk.skip_bytes + chunk.bytes) {
         return Status(StatusCode::kIo, chunk.file->path() + ": offset " +
-                                           std::to_string(chunk.aligned_offset + completion.bytes_read) +
+                                           std::to_string(read.front().aligned_offset + completion.bytes_read) +
                                            ": unexpected end of file");
     }
     ExpertEntry & entry = experts_[chunk.entry];
@@ -106,7 +114,7 @@ Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completi
     const auto p = static_cast<size_t>(chunk.projection);
     const uint64_t first_byte =
         static_cast<uint64_t>(chunk.first_row) * (part.bytes / static_cast<uint64_t>(part.rows));
-    const std::byte * arrived = mapped_ != nullptr ? entry.matrices[p] + first_byte : reads_.data(completion.id);
+    const std::byte * arrived = mapped_ != nullptr ? entry.matrices[p] + first_byte : reads_.data(completion.id, chunk);
     Status status = entry.checks[p].add(part, chunk.file->path(), first_byte, arrived, chunk.bytes);
     if (status.is_ok() && mapped_ == nullptr) {  // otherwise the matrix is where it was read
         converter_.convert(part, chunk.first_row, chunk.n_rows, arrived, entry.matrices[p] + first_byte);
@@ -115,9 +123,7 @@ Status ExpertStore::convert(const Chunk & chunk, const ReadCompletion & completi
 }
 
 // `lease`: the one that lives, or nullptr.
-void ExpertStore::finish(Lease * lease, uint64_t read_id, const Status & status) {
-    const Chunk chunk = reads_.chunk(read_id);  // a lease may have asked for it meanwhile
-    reads_.finish(read_id);
+void ExpertStore::finish(Lease * lease, const Chunk & chunk, const Status & status) {
     account(chunk, status);
     if (!status.is_ok()) {
         ExpertEntry & entry = experts_[chunk.entry];
@@ -143,10 +149,16 @@ void ExpertStore::finish(Lease * lease, uint64_t read_id, const Status & status)
 
 // What was read is not wanted.
 void ExpertStore::finish_unread(const ReadCompletion & completion) {
-    const Chunk chunk = reads_.chunk(completion.id);
+    const JoinedChunks read = reads_.chunks(completion.id);
     reads_.finish(completion.id);
+    for (const Chunk & chunk : read) {
+        finish_unread(chunk, completion.status);
+    }
+}
+
+void ExpertStore::finish_unread(const Chunk & chunk, const Status & status) {
     if (chunk.purpose == ReadPurpose::kForecast) {
-        if (completion.status.is_ok()) {
+        if (status.is_ok()) {
             stats_.read_bytes += chunk.bytes;
             scheduler_.arrived_too_late(chunk.bytes);
         } else {

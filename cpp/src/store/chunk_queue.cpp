@@ -41,26 +41,42 @@ size_t Chunk::read_bytes() const {
     return static_cast<size_t>(align_up(skip_bytes + bytes, kDirectAlignment));
 }
 
-uint64_t ChunkQueue::buffer_bytes(const ExpertIndex & index) {
+size_t JoinedChunks::read_bytes() const {
+    size_t bytes = 0;
+    for (const Chunk & chunk : *this) {
+        bytes = std::max(bytes, skip_bytes(chunk) + chunk.read_bytes());
+    }
+    return bytes;
+}
+
+uint64_t ChunkQueue::buffer_bytes(const ExpertIndex & index, uint64_t most_joined_bytes) {
     uint64_t most = 0;
     for (const ExpertLayer & layer : index.layers()) {
         for (const ExpertParts & parts : layer.experts) {
+            uint64_t bytes = 0;  // of the expert in the file, with what is between its matrices
+            uint64_t first = UINT64_MAX, end = 0;
             for (const ExpertPart & part : parts) {
                 if (part.present) {
                     most = std::max(most, most_read_bytes(part));
+                    first = std::min(first, part.offset);
+                    end = std::max(end, part.offset + part.bytes);
+                    bytes += align_up(part.bytes, kDirectAlignment);
                 }
+            }
+            if (bytes <= most_joined_bytes && end - std::min(first, end) <= bytes) {
+                most = std::max(most, bytes);
             }
         }
     }
     return align_up(most, kDirectAlignment) + 2 * kDirectAlignment;
 }
 
-Result<ChunkQueue> ChunkQueue::create(size_t n_buffers, uint64_t buffer_bytes) {
+Result<ChunkQueue> ChunkQueue::create(size_t n_buffers, uint64_t buffer_bytes, uint64_t most_joined_bytes) {
     Result<StagingPool> staging = StagingPool::create(n_buffers, static_cast<size_t>(buffer_bytes));
     if (!staging.is_ok()) {
         return staging.status();
     }
-    ChunkQueue queue(std::move(staging).value());
+    ChunkQueue queue(std::move(staging).value(), std::min(most_joined_bytes, buffer_bytes));
     queue.in_flight_.resize(n_buffers);
     for (size_t buffer = 0; buffer < n_buffers; buffer++) {
         queue.in_flight_[buffer].id = buffer;
@@ -89,7 +105,7 @@ int32_t ChunkQueue::add(Chunk chunk, const ExpertPart & part, const File & file,
 
 void ChunkQueue::start(std::vector<ReadRequest> * requests, size_t most_ahead) {
     while (has_queued_demand() && !staging_.empty()) {
-        start(queue_[first_++], requests);
+        first_ += start(queue_, first_, requests);
     }
     if (first_ == queue_.size()) {
         queue_.clear();
@@ -97,39 +113,55 @@ void ChunkQueue::start(std::vector<ReadRequest> * requests, size_t most_ahead) {
     }
     size_t n_started = 0;
     while (n_started < ahead_.size() && !staging_.empty() && !has_demand() && n_ahead_in_flight_ < most_ahead) {
-        start(ahead_[n_started++], requests);
+        n_started += start(ahead_, n_started, requests);
     }
     ahead_.erase(ahead_.begin(), ahead_.begin() + static_cast<std::ptrdiff_t>(n_started));
 }
 
-void ChunkQueue::start(const Chunk & chunk, std::vector<ReadRequest> * requests) {
+// Starts the chunk at `first`, and those after it that one read brings as well. Returns their number.
+size_t ChunkQueue::start(const std::vector<Chunk> & chunks, size_t first, std::vector<ReadRequest> * requests) {
     const size_t buffer = staging_.take();
     InFlight & read = in_flight_[buffer];
     assert(!read.is_busy);
-    read.chunk = chunk;
+    const Chunk & begin = chunks[first];
+    read.chunks.clear();
+    read.chunks.add(begin);
+    for (size_t i = first + 1; i < chunks.size() && !read.chunks.is_full() && begin.in_place == nullptr; i++) {
+        const Chunk & next = chunks[i];
+        const uint64_t end = begin.aligned_offset + read.chunks.read_bytes();
+        if (next.entry != begin.entry || next.lease != begin.lease || next.purpose != begin.purpose ||
+            next.file != begin.file || next.aligned_offset < begin.aligned_offset || next.aligned_offset > end ||
+            next.aligned_offset + next.read_bytes() - begin.aligned_offset > most_joined_bytes_) {
+            break;
+        }
+        read.chunks.add(next);
+    }
     read.is_busy = true;
     n_in_flight_++;
-    n_ahead_in_flight_ += chunk.is_ahead() ? 1 : 0;
+    n_ahead_in_flight_ += begin.is_ahead() ? 1 : 0;
     ReadRequest request;
     request.id = read.id;
-    request.file = chunk.file;
-    request.offset = chunk.aligned_offset;
-    request.bytes = chunk.read_bytes();
-    request.destination = chunk.in_place != nullptr ? chunk.in_place : staging_.data(buffer);
-    request.priority = chunk.is_ahead() ? ReadPriority::kPrefetch : ReadPriority::kDemand;
+    request.file = begin.file;
+    request.offset = begin.aligned_offset;
+    request.bytes = read.chunks.read_bytes();
+    request.destination = begin.in_place != nullptr ? begin.in_place : staging_.data(buffer);
+    request.priority = begin.is_ahead() ? ReadPriority::kPrefetch : ReadPriority::kDemand;
     requests->push_back(request);
+    return read.chunks.size();
 }
 
-const std::byte * ChunkQueue::data(uint64_t read_id) const {
-    const std::byte * read = chunk(read_id).in_place;
-    return (read != nullptr ? read : staging_.data(buffer_of(read_id))) + chunk(read_id).skip_bytes;
+const std::byte * ChunkQueue::data(uint64_t read_id, const Chunk & chunk) const {
+    const std::byte * read = chunk.in_place != nullptr
+                                 ? chunk.in_place
+                                 : staging_.data(buffer_of(read_id)) + chunks(read_id).skip_bytes(chunk);
+    return read + chunk.skip_bytes;
 }
 
 void ChunkQueue::finish(uint64_t read_id) {
     InFlight & read = in_flight_[buffer_of(read_id)];
     assert(read.is_busy && read.id == read_id);
     n_in_flight_--;
-    n_ahead_in_flight_ -= read.chunk.is_ahead() ? 1 : 0;
+    n_ahead_in_flight_ -= read.chunks.front().is_ahead() ? 1 : 0;
     read.is_busy = false;
     read.id += in_flight_.size();
     staging_.give_back(buffer_of(read_id));

@@ -7,6 +7,7 @@
 #include "storage/expert_index.h"
 #include "store/staging_pool.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -42,17 +43,44 @@ struct Chunk {
     size_t read_bytes() const;
 };
 
+// What one read brings: the chunk it was begun for, and those of the same expert that follow it in the file, in order.
+class JoinedChunks {
+public:
+    size_t size() const { return n_; }
+    const Chunk & front() const { return chunks_[0]; }
+    const Chunk * begin() const { return chunks_.data(); }
+    const Chunk * end() const { return chunks_.data() + n_; }
+    Chunk * begin() { return chunks_.data(); }
+    Chunk * end() { return chunks_.data() + n_; }
+
+    void clear() { n_ = 0; }
+    bool is_full() const { return n_ == chunks_.size(); }
+    void add(const Chunk & chunk) { chunks_[n_++] = chunk; }  // REQUIRES: !is_full()
+
+    // From the read's first byte to a chunk's.
+    size_t skip_bytes(const Chunk & chunk) const {
+        return static_cast<size_t>(chunk.aligned_offset - front().aligned_offset);
+    }
+    // Of the whole read.
+    size_t read_bytes() const;
+
+private:
+    std::array<Chunk, kProjectionCount> chunks_;
+    size_t n_ = 0;
+};
+
 // Not thread-safe: guarded by the store's mutex. Nothing is allocated once the longest queue was seen.
 class ChunkQueue {
 public:
-    // The largest read of any matrix of `index`, and so the size of a buffer.
-    static uint64_t buffer_bytes(const ExpertIndex & index);
+    // The largest read of any expert of `index`, and so the size of a buffer, with reads of up to `most_joined_bytes`.
+    static uint64_t buffer_bytes(const ExpertIndex & index, uint64_t most_joined_bytes);
     // Most bytes that one read of a matrix brings.
     static uint64_t most_read_bytes(const ExpertPart & part);
 
-    // `n_buffers` reads in flight at once, each with a buffer of `buffer_bytes` (0 if all are in place). kOutOfBudget
-    // when memory is refused.
-    static Result<ChunkQueue> create(size_t n_buffers, uint64_t buffer_bytes);
+    // `n_buffers` reads in flight at once, each with a buffer of `buffer_bytes` (0 if all are in place). Chunks of an
+    // expert that follow each other in the file are one read, up to `most_joined_bytes`; those in place never.
+    // kOutOfBudget when memory is refused.
+    static Result<ChunkQueue> create(size_t n_buffers, uint64_t buffer_bytes, uint64_t most_joined_bytes);
 
     // Queues the chunks of a matrix, in the order of its rows, and returns their number. `chunk`: lease, purpose, entry
     // and projection. `mapped`: where the matrix is mapped, to be read in place; nullptr for reads into buffers.
@@ -77,8 +105,10 @@ public:
         drop_ahead([](const Chunk & chunk) { return !chunk.is_ahead(); }, [](const Chunk &) {});
         for (size_t buffer = 0; buffer < in_flight_.size(); buffer++) {
             InFlight & read = in_flight_[buffer];
-            if (read.is_busy && read.chunk.is_ahead() && read.chunk.entry == entry) {
-                read.chunk.lease = lease;
+            if (read.is_busy && read.chunks.front().is_ahead() && read.chunks.front().entry == entry) {
+                for (Chunk & chunk : read.chunks) {
+                    chunk.lease = lease;
+                }
                 n_ahead_in_flight_--;
                 started->push_back(read.id);
             }
@@ -88,7 +118,7 @@ public:
     template <typename Wanted>
     void list_ahead(Wanted wanted, std::vector<uint64_t> * ids) const {
         for (const InFlight & read : in_flight_) {
-            if (read.is_busy && read.chunk.is_ahead() && wanted(read.chunk)) {
+            if (read.is_busy && read.chunks.front().is_ahead() && wanted(read.chunks.front())) {
                 ids->push_back(read.id);
             }
         }
@@ -98,9 +128,11 @@ public:
     std::byte * buffers() const { return staging_.data(0); }
     size_t buffers_bytes() const { return staging_.buffer_bytes() * in_flight_.size(); }
 
-    // The chunk of a request in flight, and where its wanted bytes are. Valid until finish().
-    const Chunk & chunk(uint64_t read_id) const { return in_flight_[buffer_of(read_id)].chunk; }
-    const std::byte * data(uint64_t read_id) const;
+    // The chunks of a request in flight, and the first of them: they have the same expert, lease and purpose.
+    const JoinedChunks & chunks(uint64_t read_id) const { return in_flight_[buffer_of(read_id)].chunks; }
+    const Chunk & chunk(uint64_t read_id) const { return chunks(read_id).front(); }
+    // Where the wanted bytes of one of them are. Valid until finish().
+    const std::byte * data(uint64_t read_id, const Chunk & chunk) const;
     // The read has completed, and its bytes are not needed any more.
     void finish(uint64_t read_id);
 
@@ -143,16 +175,18 @@ public:
 
 private:
     struct InFlight {
-        Chunk chunk;
+        JoinedChunks chunks;
         uint64_t id = 0;  // of its request: rises by the number of buffers, so that no two requests have the same
         bool is_busy = false;
     };
 
-    explicit ChunkQueue(StagingPool staging) : staging_(std::move(staging)) {}
+    ChunkQueue(StagingPool staging, uint64_t most_joined_bytes)
+        : staging_(std::move(staging)), most_joined_bytes_(most_joined_bytes) {}
     size_t buffer_of(uint64_t read_id) const { return static_cast<size_t>(read_id % in_flight_.size()); }
-    void start(const Chunk & chunk, std::vector<ReadRequest> * requests);
+    size_t start(const std::vector<Chunk> & chunks, size_t first, std::vector<ReadRequest> * requests);
 
     StagingPool staging_;
+    uint64_t most_joined_bytes_;
     std::vector<Chunk> queue_;  // from first_ on; what is before has been started
     size_t first_ = 0;
     std::vector<Chunk> ahead_;         // queued, and no lease asked for them; started when queue_ is empty

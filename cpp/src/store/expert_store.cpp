@@ -62,8 +62,8 @@ uint64_t ExpertStore::least_cache_bytes(const ExpertIndex & index) {
     return most;
 }
 
-uint64_t ExpertStore::staging_bytes(const ExpertIndex & index, size_t n_staging) {
-    return ChunkQueue::buffer_bytes(index) * n_staging;
+uint64_t ExpertStore::staging_bytes(const ExpertIndex & index, size_t n_staging, uint64_t most_joined_bytes) {
+    return ChunkQueue::buffer_bytes(index, most_joined_bytes) * n_staging;
 }
 
 Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & index, const RowConverter & converter,
@@ -83,8 +83,9 @@ Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & ind
                                                     " bytes does not hold one expert; the least is " +
                                                     std::to_string(least) + " bytes");
     }
-    Result<ChunkQueue> reads =
-        ChunkQueue::create(options.n_staging, options.in_place ? 0 : ChunkQueue::buffer_bytes(index));
+    Result<ChunkQueue> reads = ChunkQueue::create(
+        options.n_staging, options.in_place ? 0 : ChunkQueue::buffer_bytes(index, options.most_joined_bytes),
+        options.most_joined_bytes);
     if (!reads.is_ok()) {
         return reads.status();
     }

@@ -41,11 +41,16 @@ struct StreamStats {
     PrefetchStats prefetch;
 };
 
+constexpr uint64_t kMostJoinedBytes = 128 * 1024;
+
 struct ExpertStoreOptions {
     uint64_t cache_bytes = 0;  // REQUIRES at least the largest slot, ExpertStore::least_cache_bytes()
     std::unique_ptr<EvictionPolicy> policy;
     std::unique_ptr<AsyncReader> reader;
-    size_t n_staging = 8;      // reads in flight at once; REQUIRES at least 1
+    size_t n_staging = 8;  // reads in flight at once; REQUIRES at least 1
+    // Matrices of an expert that follow each other in the file are read at once up to so many bytes: each read costs
+    // the processor tens of microseconds, which small matrices feel; large ones are multiplied sooner one by one.
+    uint64_t most_joined_bytes = kMostJoinedBytes;
     bool lock_memory = false;  // keep the arena out of swap
     // Matrices are used where the files are mapped: nothing is copied or converted, `reader` is make_mmap_reader()'s,
     // and cache_bytes limits what is kept of the page cache.
@@ -67,7 +72,8 @@ public:
     // Bytes of the slot of an expert, of the smallest cache that works (one expert), and of the read buffers.
     static uint64_t slot_bytes(const ExpertParts & parts);
     static uint64_t least_cache_bytes(const ExpertIndex & index);
-    static uint64_t staging_bytes(const ExpertIndex & index, size_t n_staging);
+    static uint64_t staging_bytes(const ExpertIndex & index, size_t n_staging,
+                                  uint64_t most_joined_bytes = kMostJoinedBytes);
 
     // Makes the projections in `mask` of the experts of `layer` resident; does not wait. `experts`: distinct numbers.
     // `uses`: for the policy, by place in `experts`; empty: one token each.
@@ -179,10 +185,12 @@ private:
     // arrivals.cpp
     bool take_arrival(Lease & lease, bool may_block);  // takes mutex_
     void ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompletion> *), std::unique_lock<std::mutex> & lock);
-    Status convert(const Chunk & chunk, const ReadCompletion & completion);  // without mutex_
+    Status convert(const JoinedChunks & read, const Chunk & chunk,
+                   const ReadCompletion & completion);  // without mutex_
     void convert_unlocked(Lease * lease, const ReadCompletion & completion, std::unique_lock<std::mutex> & lock);
-    void finish(Lease * lease, uint64_t read_id, const Status & status);
+    void finish(Lease * lease, const Chunk & chunk, const Status & status);
     void finish_unread(const ReadCompletion & completion);
+    void finish_unread(const Chunk & chunk, const Status & status);
     bool finish_chunk(const Chunk & chunk);
     void fail(Lease & lease, const Chunk & chunk, const Status & status);
     void announce_change();

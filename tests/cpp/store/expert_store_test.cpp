@@ -12,10 +12,11 @@ namespace {
 
 // A store over a fake reader, which stays reachable.
 struct Bench {
-    explicit Bench(Shape shape = {}, uint64_t n_slots = 8, size_t n_staging = 8) : file(shape) {
+    explicit Bench(Shape shape = {}, uint64_t n_slots = 8, size_t n_staging = 8, uint64_t most_joined_bytes = 0)
+        : file(shape) {
         auto fake = std::make_unique<FakeReader>();
         reader = fake.get();
-        store = file.make_store(n_slots, std::move(fake), n_staging);
+        store = file.make_store(n_slots, std::move(fake), n_staging, "lru", false, Prefetch::kOff, most_joined_bytes);
     }
 
     LeasePtr acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts) {
@@ -100,6 +101,43 @@ TEST_CASE("AMatrixOfSeveralReadsIsThereWhenTheLastArrived") {
     }
     REQUIRE(lease->data(0, Projection::kDown) != nullptr);
     CHECK(bench.file.holds({0, 1}, Projection::kDown, lease->data(0, Projection::kDown)));
+}
+
+TEST_CASE("SmallMatricesThatFollowEachOtherAreOneRead") {
+    for (const uint64_t first_offset : {0, 100}) {  // of blocks of their own, and with blocks that two share
+        CAPTURE(first_offset);
+        Bench bench({2, 4, 64, 128, first_offset}, 8, 8, kMostJoinedBytes);
+        {
+            const auto lease = bench.acquire(0, kWhole, {1, 2});
+            CHECK(bench.reader->n_submitted() == 2);
+            CHECK(lease->progress(true));
+            for (const Projection projection : {Projection::kGate, Projection::kUp, Projection::kDown}) {
+                REQUIRE(lease->data(0, projection) != nullptr);
+                CHECK(bench.file.holds({0, 1}, projection, lease->data(0, projection)));
+                CHECK(lease->data(1, projection) == nullptr);
+            }
+        }
+        REQUIRE(bench.serve(1, kGateAndUp, {0}).is_ok());
+        REQUIRE(bench.serve(1, kDownOnly, {0}).is_ok());
+        CHECK(bench.reader->n_submitted() == 3);  // the down matrix came with the others
+        CHECK(bench.store->stats().read_bytes == 3 * bench.file.shape().expert_bytes());
+    }
+}
+
+TEST_CASE("AJoinedReadThatFailsIsReadAnew") {
+    Bench bench({1, 4, 64, 128, 100}, 8, 8, kMostJoinedBytes);
+    bench.reader->fail_next(1);
+    const Status status = bench.serve(0, kWhole, {1});
+    CHECK(status.code() == StatusCode::kIo);
+    CHECK(status.message().find("(blk.0 expert 1 gate)") != std::string::npos);
+    CHECK(bench.serve(0, kWhole, {1}).is_ok());
+    CHECK(bench.reader->n_submitted() == 2);
+}
+
+TEST_CASE("MatricesAreNotJoinedBeyondTheLimit") {
+    Bench bench({1, 2, 64, 1024, 0}, 2, 8, 130'000);  // 64 KiB each
+    CHECK(bench.serve(0, kWhole, {1}).is_ok());
+    CHECK(bench.reader->n_submitted() == 3);
 }
 
 TEST_CASE("ACacheThatDoesNotHoldOneExpertIsRefusedWithTheLeastThatDoes") {

@@ -85,7 +85,7 @@ public:
     // A store of `n_slots` experts (all are of one size) over `reader`.
     std::unique_ptr<ExpertStore> make_store(uint64_t n_slots, std::unique_ptr<AsyncReader> reader, size_t n_staging = 8,
                                             const std::string & policy = "lru", bool in_place = false,
-                                            Prefetch prefetch = Prefetch::kOff) const {
+                                            Prefetch prefetch = Prefetch::kOff, uint64_t most_joined_bytes = 0) const {
         ExpertStoreOptions options;
         options.cache_bytes = n_slots * shape_.expert_bytes();
         options.policy = make_eviction_policy(policy, {shape_.n_layers, shape_.n_experts});
@@ -93,6 +93,7 @@ public:
         options.n_staging = n_staging;
         options.in_place = in_place;
         options.prefetch = prefetch;
+        options.most_joined_bytes = most_joined_bytes;
         if (in_place) {
             options.cache_bytes += n_slots * 3 * FileMapping::page_bytes();  // the pages at the matrices' borders
         }

@@ -119,9 +119,9 @@ void stress(const std::string & engine, const Shape & shape, uint32_t seed, Pref
     plan.shorten_one_in = 25;
     plan.shorten_by_bytes = 3000 + static_cast<size_t>(below(3000));
     const ExpertFile file(shape);
-    const auto store = file.make_store(static_cast<uint64_t>(1 + below(2 * shape.n_experts)),
-                                       std::make_unique<FaultyReader>(std::move(reader), plan),
-                                       static_cast<size_t>(1 + below(9)), "default", engine == "mmap", prefetch);
+    const auto store = file.make_store(
+        static_cast<uint64_t>(1 + below(2 * shape.n_experts)), std::make_unique<FaultyReader>(std::move(reader), plan),
+        static_cast<size_t>(1 + below(9)), "default", engine == "mmap", prefetch, below(2) == 0 ? 0 : kMostJoinedBytes);
     std::atomic<bool> stop{false};
     std::vector<ExpertId> hot;
     for (int32_t expert = 0; expert < shape.n_experts; ++expert) {
