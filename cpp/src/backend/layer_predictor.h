@@ -1,6 +1,7 @@
 // Who says which experts come next, while a layer is computed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace edgemoe {
@@ -10,6 +11,14 @@ class ExpertStore;
 class LayerPredictor {
 public:
     virtual ~LayerPredictor() = default;
+
+    // The `n_tokens` tokens of one sequence that are evaluated next, before their first layer is. Where nothing is
+    // told, what comes is unknown. Borrowed for the call.
+    virtual void begin_tokens(const int32_t * tokens, size_t n_tokens, ExpertStore & store) {
+        static_cast<void>(tokens);
+        static_cast<void>(n_tokens);
+        static_cast<void>(store);
+    }
 
     // The tokens before the ubatch's last one, ids[token * n_ids + slot]; called right before predict(), where there
     // are any.

@@ -16,6 +16,27 @@ constexpr float kLeastProbability = 0.05F;
 // As many experts as the target uses, times this, are named at most.
 constexpr size_t kMostNamed = 2;
 
+// How many layers are forecast by the token alone.
+constexpr size_t kTokenLayers = 2;
+// Of the first of the experts that a token chose last, and what each further one has less: a fourth of an octave, so
+// that the chance of each is known by itself (store/forecast_record.h).
+constexpr float kFirstProbability = 0.95F;
+constexpr float kRankFactor = 0.8409F;
+
+size_t n_token_layers(const ExpertMaps & maps, bool forecasts) {
+    return forecasts ? std::min(kTokenLayers, maps.layers.size()) : 0;
+}
+
+size_t most_used(const ExpertMaps & maps) {
+    size_t most = 0;
+    for (const LayerMap & map : maps.layers) {
+        for (const LayerMap::Target & target : map.targets) {
+            most = std::max(most, static_cast<size_t>(target.n_used));
+        }
+    }
+    return most;
+}
+
 // The matrix of `map`, as ggml's products take it; borrows the weights.
 ggml_tensor describe(const LayerMap & map) {
     ggml_tensor tensor = {};
@@ -32,11 +53,12 @@ ggml_tensor describe(const LayerMap & map) {
 
 }  // namespace
 
-MapPredictor::MapPredictor(ExpertMaps maps) : maps_(std::move(maps)) {
+MapPredictor::MapPredictor(ExpertMaps maps, bool forecasts)
+    : maps_(std::move(maps)), token_routing_(n_token_layers(maps_, forecasts), most_used(maps_)) {
     int64_t n_columns = 0, n_rows = 0;
     int32_t n_experts = 0;
     for (const LayerMap & map : maps_.layers) {
-        layers_.emplace(map.layer, Layer{&map, RoutingHistory(map.n_experts), describe(map)});
+        layers_.emplace(map.layer, Layer{&map, RoutingHistory(map.n_experts), describe(map), layers_.size(), 0});
         n_columns = std::max(n_columns, map.n_columns());
         n_rows = std::max(n_rows, map.n_rows());
         n_experts = std::max(n_experts, map.n_experts);
@@ -49,20 +71,52 @@ MapPredictor::MapPredictor(ExpertMaps maps) : maps_(std::move(maps)) {
     vectors_.push_back({inputs_.data(), outputs_.data()});
 }
 
-uint64_t MapPredictor::memory_bytes(const ExpertMaps & maps) {
+uint64_t MapPredictor::memory_bytes(const ExpertMaps & maps, bool forecasts) {
     uint64_t bytes = maps.bytes();
     uint64_t widest = 0;
     for (const LayerMap & map : maps.layers) {
         bytes += static_cast<uint64_t>(map.n_experts) * kHistoryDecays.size() * sizeof(float);
         widest = std::max(widest, RowProduct::scratch_bytes(map.n_columns(), map.n_rows(), 2));
     }
-    return bytes + widest;
+    const size_t n_layers = n_token_layers(maps, forecasts);
+    return bytes + widest + (n_layers == 0 ? 0 : TokenRouting::memory_bytes(n_layers, most_used(maps)));
+}
+
+void MapPredictor::begin_tokens(const int32_t * tokens, size_t n_tokens, ExpertStore & store) {
+    tokens_.assign(tokens, tokens + n_tokens);
+    forecasts_.clear();
+    for (auto & [number, layer] : layers_) {
+        layer.n_tokens = 0;
+        if (n_tokens != 1 || layer.position >= token_routing_.n_layers()) {
+            continue;
+        }
+        const ChosenExperts last = token_routing_.find(tokens[0], layer.position);
+        float probability = kFirstProbability;
+        for (size_t rank = 0; rank < last.n; rank++) {
+            forecasts_.push_back({{number, last.ids[rank]},
+                                  probability,
+                                  static_cast<int32_t>(layer.position) + 1,
+                                  ForecastSource::kToken});
+            probability *= kRankFactor;
+        }
+    }
+    if (!forecasts_.empty()) {
+        store.forecast(forecasts_);
+    }
+}
+
+// A layer has chosen for its next token.
+void MapPredictor::see(Layer & layer, ChosenExperts chosen) {
+    layer.history.add(chosen);
+    if (layer.position < token_routing_.n_layers() && layer.n_tokens < tokens_.size()) {
+        token_routing_.record(tokens_[layer.n_tokens++], layer.position, chosen);
+    }
 }
 
 void MapPredictor::pass_over(int32_t layer, const int32_t * ids, int n_tokens, int n_ids) {
     const auto found = layers_.find(layer);
     for (int token = 0; found != layers_.end() && token < n_tokens; token++) {
-        found->second.history.add({ids + token * n_ids, static_cast<size_t>(n_ids)});
+        see(found->second, {ids + token * n_ids, static_cast<size_t>(n_ids)});
     }
 }
 
@@ -74,7 +128,7 @@ void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t
     }
     Layer & state = found->second;
     const LayerMap & map = *state.map;
-    state.history.add({ids, static_cast<size_t>(n_ids)});
+    see(state, {ids, static_cast<size_t>(n_ids)});
     if (ffn_input == nullptr) {
         return;
     }
@@ -107,7 +161,7 @@ void MapPredictor::forecast(const LayerMap & map, ExpertStore & store) {
         for (const int32_t expert : likeliest_) {
             const float probability = probabilities[expert];
             if (probability >= kLeastProbability) {
-                forecasts_.push_back({{target.layer, expert}, probability, distance});
+                forecasts_.push_back({{target.layer, expert}, probability, distance, ForecastSource::kLayer});
             }
         }
     }

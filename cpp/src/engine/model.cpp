@@ -50,7 +50,7 @@ Result<LaidOut> lay_out(const std::string & path, const LoadOptions & options, E
     if (!maps.is_ok()) {
         return maps.status();
     }
-    const uint64_t map_bytes = MapPredictor::memory_bytes(maps.value());
+    const uint64_t map_bytes = MapPredictor::memory_bytes(maps.value(), options.prefetch != Prefetch::kOff);
     Result<LlamaModel> model = lay_out_model(*source.value(), type, row_tables);
     if (!model.is_ok()) {
         return model.status();
@@ -135,7 +135,7 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDec
     options.cache_bytes = cache_bytes;
     // With everything in memory there is nothing to know in advance.
     if (!maps_.empty() && cache_bytes < plan_.expert_bytes) {
-        predictor_ = std::make_unique<MapPredictor>(std::move(maps_));
+        predictor_ = std::make_unique<MapPredictor>(std::move(maps_), options_.prefetch != Prefetch::kOff);
     }
     maps_ = ExpertMaps();
     // What several sequences will use together is nothing that the maps were fitted to.
@@ -288,6 +288,12 @@ Status Model::start_recording(const std::string & path) {
         predictor_->set_observer(recorder_.get());
     }
     return Status::ok();
+}
+
+void Model::announce_tokens(const int32_t * tokens, size_t n_tokens) {
+    if (store_ != nullptr && type_.predictor() != nullptr) {
+        type_.predictor()->begin_tokens(tokens, tokens != nullptr ? n_tokens : 0, *store_);
+    }
 }
 
 Status Model::stop_recording() {

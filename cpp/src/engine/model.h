@@ -70,6 +70,8 @@ public:
     Status stop_recording();
     // For the recording, if one runs: what is computed from now on.
     void set_recorded_phase(TracePhase phase) const;
+    // Tokens of one sequence are evaluated next; nullptr: of several. What predicts experts may go by them.
+    void announce_tokens(const int32_t * tokens, size_t n_tokens);
     // For measurements: who says from now on which experts come next, instead of predictor(); nullptr: predictor()
     // again. Not while computing; outlives its use. REQUIRES store().
     void set_predictor(LayerPredictor * predictor) {

@@ -129,6 +129,7 @@ Status Session::evaluate(const int32_t * tokens, const int32_t * sequences, size
     }
 
     (void)model_.take_failure();
+    model_.announce_tokens(last.size() == 1 ? tokens : nullptr, n_tokens);
     ErrorCapture errors;
     const int32_t result = llama_decode(context_.get(), batch.get());
     llama_synchronize(context_.get());

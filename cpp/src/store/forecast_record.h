@@ -2,6 +2,7 @@
 // one that is made now came true. Not thread-safe.
 #pragma once
 
+#include "predict/expert_forecast.h"
 #include "store/prefetch_settings.h"
 
 #include <algorithm>
@@ -33,26 +34,30 @@ public:
 
     // A new forecast begins: the next name() for a layer and distance replaces what it had.
     void begin_forecast() { n_forecasts_++; }
-    // REQUIRES: a layer that exists, distance >= 1. Beyond prefetch::kMostDistance nothing is recorded.
-    void name(int32_t layer, int32_t distance, int32_t expert, float probability);
+    // REQUIRES: a layer that exists, distance >= 1, 0 < probability <= 1. Beyond prefetch::kMostDistance nothing is
+    // recorded.
+    void name(const ExpertForecast & named);
 
-    // That an expert so named is chosen; beyond prefetch::kMostDistance, and before anything is known, `probability`.
-    float chance(int32_t layer, int32_t distance, float probability) const;
+    // That the expert so named is chosen; beyond prefetch::kMostDistance, and about, before anything is known, its
+    // probability.
+    float chance(const ExpertForecast & named) const;
 
     // `layer` chose `experts` for a token.
     template <typename Experts>
     void judge(int32_t layer, const Experts & experts) {
-        for (int32_t distance = 1; distance <= prefetch::kMostDistance; ++distance) {
-            List & list = lists_[index(layer, distance)];
+        const size_t first = index(layer, 1, ForecastSource::kLayer);
+        for (size_t i = first; i < first + kListsPerLayer; ++i) {
+            List & list = lists_[i];
             if (!list.is_waiting) {
                 continue;
             }
             list.is_waiting = false;
             list.n_chosen += experts.size();
-            for (size_t i = 0; i < list.named.size(); ++i) {
-                const bool is_right = std::find(experts.begin(), experts.end(), list.named[i].expert) != experts.end();
-                list.n_named += is_right && i < n_used_ ? 1 : 0;
-                list.bins[bin_of(list.named[i].probability)].add(is_right);
+            for (size_t rank = 0; rank < list.named.size(); ++rank) {
+                const bool is_right =
+                    std::find(experts.begin(), experts.end(), list.named[rank].expert) != experts.end();
+                list.n_named += is_right && rank < n_used_ ? 1 : 0;
+                list.bins[bin_of(list.named[rank].probability)].add(is_right);
             }
         }
     }
@@ -86,15 +91,16 @@ private:
         std::array<Bin, kBins> bins;
     };
 
-    static size_t index(int32_t layer, int32_t distance) {
-        return static_cast<size_t>(layer) * static_cast<size_t>(prefetch::kMostDistance) +
-               static_cast<size_t>(distance - 1);
+    static constexpr size_t kListsPerLayer = static_cast<size_t>(prefetch::kMostDistance) * kForecastSources;
+    static size_t index(int32_t layer, int32_t distance, ForecastSource source) {
+        return static_cast<size_t>(layer) * kListsPerLayer + static_cast<size_t>(distance - 1) * kForecastSources +
+               static_cast<size_t>(source);
     }
     static size_t bin_of(float probability);
 
     size_t n_used_;
     uint64_t n_forecasts_ = 0;
-    std::vector<List> lists_;  // by layer and distance
+    std::vector<List> lists_;  // by layer, distance and source; of one layer and distance one at most is waiting
 };
 
 }  // namespace edgemoe

@@ -108,12 +108,13 @@ void PrefetchScheduler::forecast(const std::vector<ExpertForecast> & experts) {
             last = n_calls_;
             end_forecasts(named.id.layer);
         }
-        const float probability = std::min(named.probability, 1.0F);
-        if (!(probability > 0)) {  // also what is not a number
+        ExpertForecast known = named;
+        known.probability = std::min(named.probability, 1.0F);
+        if (!(known.probability > 0)) {  // also what is not a number
             continue;
         }
-        record_.name(named.id.layer, named.distance, named.id.expert, probability);
-        const float chance = record_.chance(named.id.layer, named.distance, probability);
+        record_.name(known);
+        const float chance = record_.chance(known);
         if (chance < prefetch::kLeastChance) {
             continue;
         }
