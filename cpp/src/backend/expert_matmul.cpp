@@ -384,7 +384,13 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group,
 
     parallel_.run(type.threads(), n_threads, run, &job);
 
-    store.add_layer_time(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+    // What is between two layers counts for the later one: reads that arrive there take time there. What is between
+    // two passes does not: somebody may have been typing.
+    const bool goes_on = last_layer_ >= 0 && layer >= last_layer_;
+    const auto from = goes_on ? last_end_ : start;
+    last_end_ = std::chrono::steady_clock::now();
+    last_layer_ = layer;
+    store.add_layer_time(std::chrono::duration<double>(last_end_ - from).count(),
                          static_cast<double>(job.stall_ns.load()) * 1e-9 / n_threads);
     if (job.out_of_memory.load()) {
         return Status(StatusCode::kOutOfBudget,

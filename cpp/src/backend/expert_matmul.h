@@ -7,6 +7,8 @@
 
 #include "ggml.h"
 
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -45,6 +47,9 @@ private:
 
     std::vector<std::unique_ptr<Worker>> workers_;  // by thread
     ParallelRun parallel_;
+    // The layer that was computed last, and when it was done.
+    int32_t last_layer_ = -1;
+    std::chrono::steady_clock::time_point last_end_;
     // The results of ExpertGroup::down: ggml may have placed them where it expects the products to be no longer needed,
     // which they are while other experts are not as far.
     std::vector<char> down_;

@@ -110,7 +110,8 @@ public:
     // REQUIRES: no Lease lives, prewarm() does not run.
     void evict_all();
 
-    // What a layer's experts took, and of this what computation waited in progress(), averaged over its threads.
+    // What a layer took, from the end of the one before it, and of this what computation waited in progress(), averaged
+    // over its threads.
     void add_layer_time(double seconds, double stall_seconds);
 
     StreamStats stats() const;
