@@ -145,6 +145,7 @@ def decode(arguments: argparse.Namespace, step: Step, path: Path) -> dict[str, A
     command += ["--threads", str(arguments.threads), "--tokens", str(arguments.tokens), "--prefetch", step.prefetch]
     command += ["--eviction", step.eviction] if step.eviction else []
     command += ["--text", str(arguments.heldout)] if arguments.heldout else []
+    command += ["--io", arguments.io] if arguments.io else []
     disk.drop_caches(path)
     throttle = (path, round(arguments.disk * 1e6))
     # The limit of memory is one that nothing reaches: it is there for its peak.
@@ -267,6 +268,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="0: make the files only (default: %(default)s)")
     parser.add_argument("--tokens", type=int, default=256, help="decoded, twice (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--io", help="I/O engine, the same for all (default: each run's own choice)")
     parser.add_argument("--work", type=Path, default=Path("build/paper"), help="folder for what is made on the way")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/paper.json"))
     arguments = parser.parse_args()
