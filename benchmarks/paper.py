@@ -125,7 +125,7 @@ def steps(arguments: argparse.Namespace, files: dict[str, Path]) -> list[Step]:
     """The rows. On demand: room for one layer's experts of one token; preloading needs as much for the next layer's."""
     eight, four, packed = (pass_bytes(files[kind]) for kind in (EIGHT_BITS, FOUR_BITS, PACKED))
     buffer = buffer_bytes(arguments, files)
-    small = int(arguments.buffer / 100 * edgemoe.inspect(files[PACKED]).expert_bytes)
+    share = arguments.buffer / 100
     rows = [
         Step(BASELINE, FOUR_BITS, four),
         Step("Q8_0 on demand", EIGHT_BITS, eight),
@@ -133,9 +133,13 @@ def steps(arguments: argparse.Namespace, files: dict[str, Path]) -> list[Step]:
         Step("+ preloading", PACKED, 2 * packed, "auto"),
         Step("+ buffer", PACKED, buffer, "auto", None),
         Step("the same, without preloading", PACKED, buffer, "off", None, control=True),
-        Step(f"the same, buffer {arguments.buffer:g}% of the packed file's", PACKED, small, "auto", None, control=True),
-        Step("Q4_0 with the buffer", FOUR_BITS, buffer, "off", None, control=True),
     ]
+    for name, path in (("packed file", files[PACKED]), ("source", arguments.model)):
+        if path is not None:
+            other = int(share * edgemoe.inspect(path).expert_bytes)
+            name = f"the same, buffer {arguments.buffer:g}% of the {name}"
+            rows.append(Step(name, PACKED, other, "auto", None, control=True))
+    rows.append(Step("Q4_0 with the buffer", FOUR_BITS, buffer, "off", None, control=True))
     return [step for step in rows if arguments.controls or not step.control]
 
 
