@@ -78,14 +78,17 @@ class Judge:
         return row
 
 
-def make_preset(arguments: argparse.Namespace, preset: str, path: Path) -> None:
-    """A file of llama-quantize's, with an importance matrix, all weights but the experts' left as they are."""
+def make_preset(arguments: argparse.Namespace, preset: str, path: Path, *, imatrix: bool = True) -> None:
+    """A file of llama-quantize's, with an importance matrix or not, all weights but the experts' left as they are."""
     tools, work = Path(arguments.llama_bin), arguments.work
-    imatrix = work / "imatrix.gguf"
-    if not imatrix.exists():
-        command = [tools / "llama-imatrix", "-m", arguments.model, "-f", arguments.calibration, "-o", imatrix]
-        subprocess.run([*command, "-c", "512", "-t", str(arguments.threads)], check=True, capture_output=True)
-    command = [tools / "llama-quantize", "--imatrix", imatrix, "--token-embedding-type", "bf16"]
+    command = [tools / "llama-quantize"]
+    if imatrix:
+        importance = work / "imatrix.gguf"
+        if not importance.exists():
+            measure = [tools / "llama-imatrix", "-m", arguments.model, "-f", arguments.calibration, "-o", importance]
+            subprocess.run([*measure, "-c", "512", "-t", str(arguments.threads)], check=True, capture_output=True)
+        command += ["--imatrix", importance]
+    command += ["--token-embedding-type", "bf16"]
     command += ["--output-tensor-type", "bf16", "--tensor-type", "attn_.*=bf16", arguments.model, path, preset]
     subprocess.run([*command, str(arguments.threads)], check=True, capture_output=True)
 

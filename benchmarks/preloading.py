@@ -107,9 +107,9 @@ def alternate(pairs: int, ways: list[str], measure: Any) -> dict[str, list[dict[
     return runs
 
 
-def ratio(runs: dict[str, list[dict[str, Any]]], way: str) -> float:
-    """Median of the speeds against `off`, pair by pair."""
-    pairs = zip(runs[way], runs["off"])
+def ratio(runs: dict[str, list[dict[str, Any]]], way: str, reference: str = "off") -> float:
+    """Median of the speeds against those of `reference`, pair by pair."""
+    pairs = zip(runs[way], runs[reference])
     return float(statistics.median(a["tokens_per_second"] / b["tokens_per_second"] for a, b in pairs))
 
 
