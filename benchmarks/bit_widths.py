@@ -145,9 +145,11 @@ def measure_packed(arguments: argparse.Namespace, judge: Judge) -> Iterator[dict
         yield pack(f"both {bits}", "both", bits=bits)
     for bits in sizes:
         yield pack(f"types only {bits}", "types only", bits=bits, error_feedback=False)
-    for uniform in UNIFORM:
-        yield pack(f"rounding only {uniform}", "rounding only", bits=16, types=uniform)
-        yield pack(f"neither {uniform}", "neither", bits=16, types=uniform, error_feedback=False)
+    uniform = [name for name in arguments.uniform.split(",") if name]
+    for name in uniform:
+        yield pack(f"rounding only {name}", "rounding only", bits=16, types=name)
+    for name in uniform:
+        yield pack(f"neither {name}", "neither", bits=16, types=name, error_feedback=False)
 
 
 def curve(points: list[dict[str, Any]]) -> list[tuple[float, float]]:
@@ -225,6 +227,7 @@ def main() -> None:
         "--llama-bin", type=Path, help="folder of llama-quantize and llama-imatrix; without it, no presets"
     )
     parser.add_argument("--presets", default=",".join(PRESETS))
+    parser.add_argument("--uniform", default=",".join(UNIFORM), help='types of "one type for all"')
     parser.add_argument("--bits", default=",".join(str(size) for size in SIZES))
     parser.add_argument(
         "--work", type=Path, default=Path("build/bit-widths"), help="folder for what is made on the way"

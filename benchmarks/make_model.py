@@ -10,6 +10,7 @@ cache.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import shutil
 import sys
@@ -172,10 +173,18 @@ def _write_back(file: BinaryIO) -> int:
 
 
 def make_model(
-    path: Path, shape_name: str, kind: str, *, tokenizer_path: Path = DEFAULT_TOKENIZER, seed: int = 1
+    path: Path,
+    shape_name: str,
+    kind: str,
+    *,
+    n_layers: int = 0,
+    tokenizer_path: Path = DEFAULT_TOKENIZER,
+    seed: int = 1,
 ) -> None:
-    """Writes the model. OSError if the disk has not the space, which is looked at first."""
+    """Writes the model, of n_layers layers or (0) all. OSError if the disk has not the space: looked at first."""
     shape = SHAPES[shape_name]
+    if n_layers > 0:
+        shape = dataclasses.replace(shape, n_layers=n_layers)
     tokenizer = read_tokenizer(tokenizer_path)
     pad_tokenizer(tokenizer, shape.n_vocab or len(tokenizer["tokenizer.ggml.tokens"]))
     n_vocab = len(tokenizer["tokenizer.ggml.tokens"])
@@ -200,6 +209,7 @@ def main() -> int:
     parser.add_argument(
         "--type", choices=random_blocks.TYPES, default="Q4_0", help="type of all matrices (default: %(default)s)"
     )
+    parser.add_argument("--layers", type=int, default=0, help="number of layers (default: the shape's)")
     parser.add_argument("--tokenizer", type=Path, default=DEFAULT_TOKENIZER, help="GGUF to take the tokenizer from")
     parser.add_argument("--seed", type=int, default=1, help="of the random weights (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="overwrite the file if it exists")
@@ -209,7 +219,12 @@ def main() -> int:
         return 1
     try:
         make_model(
-            arguments.path, arguments.shape, arguments.type, tokenizer_path=arguments.tokenizer, seed=arguments.seed
+            arguments.path,
+            arguments.shape,
+            arguments.type,
+            n_layers=arguments.layers,
+            tokenizer_path=arguments.tokenizer,
+            seed=arguments.seed,
         )
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)

@@ -2,10 +2,11 @@
 
 python benchmarks/pack_large.py MODEL --text TEXT
 
-MODEL is one of make_model.py's, for example `--shape olmoe --type F16` (7B weights, random). Each job runs in a process
+MODEL is one of make_model.py's, for example `--shape olmoe --type Q8_0` (7B weights, random). Each job is a process
 of its own, in a memory cgroup of --memory. Then packing is started over and over, and killed (SIGKILL) at moments drawn
 from a share of the time that it took whole: each time the output must be absent, or byte for byte that of the run that
-was left alone, and what was rounded before the kill must still be there. Writes a JSON file.
+was left alone, and what was rounded before the kill must still be there. Writes a JSON file, which is also in --work:
+what was measured with the same settings is not measured again.
 """
 
 from __future__ import annotations
@@ -24,14 +25,21 @@ import edgemoe
 import machine
 from edgemoe.memory import parse_size
 
+# Steps of packing whose results the profile keeps: a second start does not take them again.
+KEPT_STEPS = ("errors of each type", "damage of each layer")
+# What makes two runs the same.
+SETTINGS = ("model", "model_bytes", "edgemoe", "memory", "model_memory", "threads", "tokens", "bits")
+
 
 class Steps:
-    """A progress callback that adds up the time of each step."""
+    """A progress callback that adds up the time of each step, and its processor time."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.cpu_seconds: dict[str, float] = {}
         self._step = "opening"
         self._begin = time.monotonic()
+        self._cpu_begin = time.process_time()
 
     def __call__(self, step: str, fraction: float, seconds_left: float | None) -> bool:
         """A step reports; it goes on."""
@@ -43,8 +51,10 @@ class Steps:
     def end(self) -> None:
         """The step that runs ends now."""
         now = time.monotonic()
+        cpu_now = time.process_time()
         self.seconds[self._step] = self.seconds.get(self._step, 0.0) + now - self._begin
-        self._begin = now
+        self.cpu_seconds[self._step] = self.cpu_seconds.get(self._step, 0.0) + cpu_now - self._cpu_begin
+        self._begin, self._cpu_begin = now, cpu_now
 
 
 def work(arguments: argparse.Namespace) -> None:
@@ -78,7 +88,10 @@ def work(arguments: argparse.Namespace) -> None:
             )
         }
     steps.end()
-    print(json.dumps({"seconds": time.monotonic() - begin, "steps": steps.seconds, **result}))
+    result["seconds"] = time.monotonic() - begin
+    result["cpu_seconds"] = time.process_time()
+    result["steps"], result["cpu_steps"] = steps.seconds, steps.cpu_seconds
+    print(json.dumps(result))
 
 
 def run(arguments: argparse.Namespace, job: str, output: Path, timeout_s: float) -> cgroup.Finished:
@@ -99,7 +112,7 @@ def whole(arguments: argparse.Namespace, job: str, output: Path) -> dict[str, An
     result["peak_cgroup_bytes"] = finished.peak_bytes
     print(f"{job}: {result['seconds']:.0f} s, peak {finished.peak_bytes / 2**20:.0f} MiB", flush=True)
     for step, seconds in result["steps"].items():
-        print(f"    {step:<32} {seconds:8.1f} s", flush=True)
+        print(f"    {step:<32} {seconds:8.1f} s, {result['cpu_steps'][step]:8.1f} s of processors", flush=True)
     return result
 
 
@@ -151,6 +164,27 @@ def kill_often(arguments: argparse.Namespace, seconds: float, expected: str) -> 
     return {"kills": kills, "last": last}
 
 
+def start_record(arguments: argparse.Namespace, before: Path) -> dict[str, Any]:
+    """What is measured, with what was measured before with the same settings."""
+    record: dict[str, Any] = {
+        "model": arguments.model.name,
+        "model_bytes": arguments.model.stat().st_size,
+        "machine": machine.describe(),
+        "load_average": machine.load_average(),
+        "edgemoe": edgemoe.__version__,
+        "memory": arguments.memory,
+        "model_memory": arguments.model_memory,
+        "threads": arguments.threads,
+        "tokens": arguments.tokens,
+        "bits": arguments.bits,
+    }
+    if before.exists():
+        known: dict[str, Any] = json.loads(before.read_text())
+        if all(known.get(name) == record[name] for name in SETTINGS):
+            return known
+    return record
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -177,21 +211,21 @@ def main() -> int:
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.profile = arguments.profile or arguments.work / "model.profile"
     packed = arguments.work / "packed.gguf"
-    record: dict[str, Any] = {
-        "model": arguments.model.name,
-        "model_bytes": arguments.model.stat().st_size,
-        "machine": machine.describe(),
-        "load_average": machine.load_average(),
-        "edgemoe": edgemoe.__version__,
-        "memory": arguments.memory,
-        "tokens": arguments.tokens,
-    }
-    for job in ("profile", "pack"):
-        record[job] = whole(arguments, job, packed)
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+    measured = arguments.work / "measured.json"
+    record = start_record(arguments, measured)
+
+    def keep() -> None:
+        for path in (measured, arguments.out):
+            path.write_text(json.dumps(record, indent=1) + "\n")
+
+    for job, made in (("profile", arguments.profile), ("pack", packed)):
+        if job not in record or not made.exists():
+            record[job] = whole(arguments, job, packed)
+            keep()
     if arguments.kills:
-        record["killed"] = kill_often(arguments, record["pack"]["seconds"], digest(packed))
-        arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+        again = sum(seconds for step, seconds in record["pack"]["steps"].items() if step not in KEPT_STEPS)
+        record["killed"] = kill_often(arguments, again, digest(packed))
+    keep()
     return 0
 
 

@@ -56,6 +56,7 @@ bool report_type(int32_t type, const std::vector<float> & weights, int64_t n_row
     const std::vector<float> importance = moments.diagonal();
     std::vector<std::byte> nearest(ggml_row_size(static_cast<ggml_type>(type), columns) * static_cast<size_t>(n_rows));
     std::vector<std::byte> fed_back(nearest.size());
+    ggml_quantize_init(static_cast<ggml_type>(type));  // makes the grids' tables, once a process
     const double start = cpu_seconds();
     const edgemoe::Status by_ggml =
         edgemoe::round_matrix(type, weights.data(), n_rows, columns, importance.data(), nullptr, 1, nearest.data());

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 SHAPE = ModelShape(n_layers=2, n_experts=4)
 LADDER = "q2_k,iq3_s,iq4_xs,q8_0"
 N_MATRICES = 2 * 4 * 3
+# What a matrix takes in the journal of rounded ones, at most (q8_0) and at least (q2_k).
+MOST_RECORD_BYTES = 256 * 256 // 32 * 34 + 72
+LEAST_RECORD_BYTES = 256 * 256 // 256 * 84 + 72
+JOURNAL_HEADER_BYTES = 16
 MATRIX = re.compile(r"blk\.(\d+)\.ffn_(\w+)_exps\.(\d+)\.weight")
 
 
@@ -193,14 +197,20 @@ def test_ten_kills_at_random_moments_never_leave_a_half_file_or_lose_work(
             packed.unlink()
             kept = 0
             continue
-        assert not journal.exists() or journal.stat().st_size >= kept
-        kept = journal.stat().st_size if journal.exists() else 0
-        resumed += kept > 1000
+        # A kill may cut off the matrix that is being written; the next start takes it away. One thread writes one.
+        size = journal.stat().st_size if journal.exists() else 0
+        assert size >= kept - MOST_RECORD_BYTES
+        kept = size
+        resumed += kept > JOURNAL_HEADER_BYTES + MOST_RECORD_BYTES
         if kills >= 10 and resumed > 0:
             break
     assert kills >= 10
+    assert resumed > 0
     report = edgemoe.pack(source, packed, bits=3.0, **profile_options(profile))
-    assert (report.resumed_matrices > 0) is (kept > 20_000)
+    if kept > JOURNAL_HEADER_BYTES + MOST_RECORD_BYTES:
+        assert report.resumed_matrices > 0
+    if kept < JOURNAL_HEADER_BYTES + LEAST_RECORD_BYTES:
+        assert report.resumed_matrices == 0
     assert packed.read_bytes() == whole.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["packed.gguf", "whole.gguf"]
 
