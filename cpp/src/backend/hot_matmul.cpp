@@ -12,6 +12,9 @@ namespace edgemoe {
 namespace {
 
 constexpr int64_t kMostInputs = 3;  // from 4 on ggml multiplies several at once
+// Smaller matrices stay in a cache by themselves, and what they take is less than what it costs to hand the graph over
+// to another backend and back.
+constexpr size_t kLeastBytes = 256 * 1024;
 
 // Rows of a matrix that is interleaved or not, as a matrix of their own.
 ggml_tensor rows_of(const ggml_tensor & matrix, int64_t first_row, int64_t n_rows) {
@@ -60,9 +63,9 @@ bool HotMatmul::takes(const ggml_tensor * node) {
     const ggml_tensor & matrix = *node->src[0];
     const ggml_tensor & input = *node->src[1];
     return ggml_is_quantized(matrix.type) && matrix.view_src == nullptr && ggml_is_contiguous(&matrix) &&
-           ggml_is_matrix(&matrix) && matrix.ne[1] % kRowGroup == 0 && input.type == GGML_TYPE_F32 &&
-           ggml_is_matrix(&input) && input.nb[0] == sizeof(float) && input.ne[1] <= kMostInputs &&
-           node->type == GGML_TYPE_F32;
+           ggml_is_matrix(&matrix) && ggml_nbytes(&matrix) >= kLeastBytes && matrix.ne[1] % kRowGroup == 0 &&
+           input.type == GGML_TYPE_F32 && ggml_is_matrix(&input) && input.nb[0] == sizeof(float) &&
+           input.ne[1] <= kMostInputs && node->type == GGML_TYPE_F32;
 }
 
 void HotMatmul::compute(const std::vector<ggml_tensor *> & nodes, int n_threads) {

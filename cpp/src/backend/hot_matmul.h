@@ -15,8 +15,8 @@ namespace edgemoe {
 // Keeps scratch memory from call to call. One thread at a time.
 class HotMatmul {
 public:
-    // True for a MUL_MAT node that compute() takes: weights of a quantized type in a HotBuffer, and few inputs. ggml
-    // itself is as fast at many.
+    // True for a MUL_MAT node that compute() takes: weights of a quantized type in a HotBuffer, not small, and few
+    // inputs. ggml itself is as fast at others.
     static bool takes(const ggml_tensor * node);
 
     // `nodes`: do not depend on each other, and takes() each. Equal to ggml's own MUL_MAT on the CPU to the last bit.

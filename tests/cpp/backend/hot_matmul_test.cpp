@@ -11,8 +11,8 @@ namespace edgemoe::test {
 
 namespace {
 
-constexpr int64_t kColumns = 512;
-constexpr int64_t kRows = 1056;  // several stretches, and a last one that is smaller
+constexpr int64_t kColumns = 1024;
+constexpr int64_t kRows = 1088;  // several stretches, and a last one that is smaller
 
 // The buffer types that llama.cpp may choose for a hot weight.
 std::vector<ggml_backend_buffer_type_t> buffer_types() {
@@ -81,7 +81,7 @@ TEST_CASE("HotWeightsAreMultipliedAsGgmlDoes") {
     }
 }
 
-TEST_CASE("WeightsElsewhereAndManyInputsAreLeftToGgml") {
+TEST_CASE("WeightsElsewhereSmallOnesAndManyInputsAreLeftToGgml") {
     Context context(ggml_init({ggml_tensor_overhead() * 8, nullptr, true}));
     ggml_tensor * elsewhere = ggml_new_tensor_2d(context.get(), GGML_TYPE_Q8_0, kColumns, kRows);
     ggml_tensor * input = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, kColumns, 1);
@@ -93,6 +93,9 @@ TEST_CASE("WeightsElsewhereAndManyInputsAreLeftToGgml") {
     ggml_tallocr allocator = ggml_tallocr_new(hot.value()->handle());
     REQUIRE(ggml_tallocr_alloc(&allocator, elsewhere) == GGML_STATUS_SUCCESS);
     CHECK(HotMatmul::takes(ggml_mul_mat(context.get(), elsewhere, input)));
+    ggml_tensor few_rows = *elsewhere;
+    few_rows.ne[1] = 64;
+    CHECK_FALSE(HotMatmul::takes(ggml_mul_mat(context.get(), &few_rows, input)));
     ggml_tensor * many = ggml_new_tensor_2d(context.get(), GGML_TYPE_F32, kColumns, 4);
     CHECK_FALSE(HotMatmul::takes(ggml_mul_mat(context.get(), elsewhere, many)));
 }
