@@ -37,17 +37,18 @@ size_t most_used(const ExpertMaps & maps) {
     return most;
 }
 
-// The matrix of `map`, as ggml's products take it; borrows the weights.
-ggml_tensor describe(const LayerMap & map) {
+// The matrix of `map` from `first_row` on, as ggml's products take it; borrows the weights.
+ggml_tensor describe(const LayerMap & map, int64_t first_row) {
     ggml_tensor tensor = {};
     tensor.type = static_cast<ggml_type>(kMapType);
     tensor.ne[0] = map.n_columns();
-    tensor.ne[1] = map.n_rows();
+    tensor.ne[1] = map.n_rows() - first_row;
     tensor.ne[2] = tensor.ne[3] = 1;
     tensor.nb[0] = ggml_type_size(tensor.type);
     tensor.nb[1] = ggml_row_size(tensor.type, map.n_columns());
-    tensor.nb[2] = tensor.nb[3] = map.weights.size();
-    tensor.data = const_cast<std::byte *>(map.weights.data());  // ggml's tensors have no const; nothing writes to it
+    tensor.nb[2] = tensor.nb[3] = tensor.nb[1] * static_cast<size_t>(tensor.ne[1]);
+    tensor.data = const_cast<std::byte *>(map.weights.data()) +
+                  tensor.nb[1] * static_cast<size_t>(first_row);  // ggml's tensors have no const; nothing writes to it
     return tensor;
 }
 
@@ -58,7 +59,8 @@ MapPredictor::MapPredictor(ExpertMaps maps, bool forecasts)
     int64_t n_columns = 0, n_rows = 0;
     int32_t n_experts = 0;
     for (const LayerMap & map : maps_.layers) {
-        layers_.emplace(map.layer, Layer{&map, RoutingHistory(map.n_experts), describe(map), layers_.size(), 0});
+        layers_.emplace(map.layer, Layer{&map, RoutingHistory(map.n_experts), describe(map, 0),
+                                         describe(map, map.first_row(kNextUse)), layers_.size(), 0});
         n_columns = std::max(n_columns, map.n_columns());
         n_rows = std::max(n_rows, map.n_rows());
         n_experts = std::max(n_experts, map.n_experts);
@@ -87,7 +89,7 @@ void MapPredictor::begin_tokens(const int32_t * tokens, size_t n_tokens, ExpertS
     forecasts_.clear();
     for (auto & [number, layer] : layers_) {
         layer.n_tokens = 0;
-        if (n_tokens != 1 || layer.position >= token_routing_.n_layers()) {
+        if (n_tokens != 1 || !store.wants_forecasts() || layer.position >= token_routing_.n_layers()) {
             continue;
         }
         const ChosenExperts last = token_routing_.find(tokens[0], layer.position);
@@ -129,13 +131,15 @@ void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t
     Layer & state = found->second;
     const LayerMap & map = *state.map;
     see(state, {ids, static_cast<size_t>(n_ids)});
-    if (ffn_input == nullptr) {
+    const bool forecasts = store.wants_forecasts();
+    if (ffn_input == nullptr || (!map.trained && !forecasts)) {
         return;
     }
     std::copy_n(ffn_input, map.n_input, inputs_.data());
     fill_history_columns(map, state.history, inputs_.data() + map.n_input);
     constexpr int32_t kNoParameters[GGML_MAX_OP_PARAMS / sizeof(int32_t)] = {};
-    product_.multiply(state.weights, vectors_, RowProductKernel::kOneByOne, kNoParameters);
+    vectors_.front().output = outputs_.data() + (forecasts ? 0 : map.first_row(kNextUse));
+    product_.multiply(forecasts ? state.weights : state.next_use, vectors_, RowProductKernel::kOneByOne, kNoParameters);
     if (map.trained) {
         float * scores = outputs_.data() + map.first_row(kNextUse);
         softmax(scores, static_cast<size_t>(map.n_experts));
@@ -144,7 +148,9 @@ void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t
             observer_->on_scores(layer, scores, static_cast<size_t>(map.n_experts));
         }
     }
-    forecast(map, store);
+    if (forecasts) {
+        forecast(map, store);
+    }
 }
 
 void MapPredictor::forecast(const LayerMap & map, ExpertStore & store) {

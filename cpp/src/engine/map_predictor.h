@@ -40,8 +40,9 @@ private:
         const LayerMap * map = nullptr;
         RoutingHistory history;
         ggml_tensor weights = {};
-        size_t position = 0;  // among the layers
-        size_t n_tokens = 0;  // of tokens_ that it has seen
+        ggml_tensor next_use = {};  // its last rows
+        size_t position = 0;        // among the layers
+        size_t n_tokens = 0;        // of tokens_ that it has seen
     };
 
     void forecast(const LayerMap & map, ExpertStore & store);

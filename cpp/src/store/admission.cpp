@@ -12,6 +12,7 @@ bool ExpertStore::start_pass(int32_t layer, ProjectionMask mask) {
         pass_mask_ = 0;
         if (scheduler_.is_on()) {
             scheduler_.begin_pass(pass_seconds_, pass_stall_seconds_);
+            wants_forecasts_.store(scheduler_.wants_forecasts(), std::memory_order_relaxed);
         }
         pass_seconds_ = 0;
         pass_stall_seconds_ = 0;

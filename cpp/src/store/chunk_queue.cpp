@@ -1,4 +1,4 @@
-// Invariant: a buffer is free, or its chunk is in flight (is_busy); n_in_flight_ counts the latter. All chunks of
+// Invariant: a buffer is free, or its chunks are in flight (is_busy); n_in_flight_ counts the latter. All chunks of
 // ahead_ are ahead, none of queue_ is.
 #include "store/chunk_queue.h"
 

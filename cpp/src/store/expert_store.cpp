@@ -117,6 +117,7 @@ ExpertStore::ExpertStore(const ExpertIndex & index, const RowConverter & convert
       reads_(std::move(reads)),
       arrived_(options.n_staging),
       scheduler_(options.prefetch, index, experts_, cache_, options.n_staging),
+      wants_forecasts_(scheduler_.wants_forecasts()),
       reader_(std::move(options.reader)) {
     reader_->prepare(index.files(), reads_.buffers(), reads_.buffers_bytes());
 }

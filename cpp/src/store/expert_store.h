@@ -83,9 +83,11 @@ public:
     Result<LeasePtr> acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts,
                              const std::vector<ExpertUse> & uses = {});
 
+    // False: forecasts are work for nothing, in this pass over the layers: it is not read ahead. Takes no lock.
+    bool wants_forecasts() const { return wants_forecasts_.load(std::memory_order_relaxed); }
     // What is likely wanted next; replaces the forecasts of earlier calls for the same layers. Never blocks on I/O. For
     // once per layer, after the acquire() that begins it, on any thread. Ids that do not exist are ignored, and
-    // everything is with Prefetch::kOff.
+    // everything is while !wants_forecasts().
     void forecast(const std::vector<ExpertForecast> & experts);
     // For the eviction policy: how soon and how often each of the `n` experts of `layer` will be used (larger: sooner,
     // more often). Borrowed for the call.
@@ -231,6 +233,7 @@ private:
     std::vector<MappedExperts::Span> unmapped_;  // evicted in place, to be dropped without the lock
     std::vector<std::unique_ptr<Lease>> idle_leases_;
     std::vector<std::unique_ptr<Errands>> idle_errands_;
+    std::atomic<bool> wants_forecasts_;    // as scheduler_'s, for who does not hold the lock
     std::atomic<size_t> n_ahead_{0};       // as reads_.n_ahead_in_flight(), for who does not hold the lock
     std::unique_ptr<AsyncReader> reader_;  // not guarded; last: its destructor waits for reads into the buffers
 };

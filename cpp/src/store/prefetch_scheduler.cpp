@@ -130,7 +130,7 @@ void PrefetchScheduler::forecast(const std::vector<ExpertForecast> & experts) {
 }
 
 bool PrefetchScheduler::may_read() const {
-    return mode_ == Prefetch::kAlways || (mode_ == Prefetch::kAuto && comparison_.reads_ahead() && allowance_ > 0);
+    return wants_forecasts() && (mode_ == Prefetch::kAlways || allowance_ > 0);
 }
 
 uint64_t PrefetchScheduler::missing_bytes(int32_t e) const {

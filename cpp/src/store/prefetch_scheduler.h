@@ -45,6 +45,10 @@ public:
                       size_t n_staging);
 
     bool is_on() const { return mode_ != Prefetch::kOff; }
+    // In this pass: otherwise forecasts would be work for nothing.
+    bool wants_forecasts() const {
+        return mode_ == Prefetch::kAlways || (mode_ == Prefetch::kAuto && comparison_.reads_ahead());
+    }
 
     // A new pass over the layers begins; the layers of the one before took `seconds`, and stalled `stall_seconds`.
     void begin_pass(double seconds, double stall_seconds);

@@ -11,7 +11,7 @@
 namespace edgemoe {
 
 void ExpertStore::forecast(const std::vector<ExpertForecast> & experts) {
-    if (!scheduler_.is_on()) {
+    if (!wants_forecasts()) {
         return;
     }
     std::unique_lock<std::mutex> lock(mutex_);

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <numeric>
 #include <random>
 #include <thread>
@@ -23,18 +24,35 @@ struct Outcome {
 
 class Computation {
 public:
-    Computation(const ExpertFile & file, Lease & lease, int32_t layer, ProjectionMask mask,
+    Computation(const ExpertFile & file, ExpertStore & store, Lease & lease, int32_t layer, ProjectionMask mask,
                 const std::vector<int32_t> & experts, size_t n_to_do)
-        : file_(file), lease_(lease), layer_(layer), mask_(mask), experts_(experts), taken_(experts.size()) {
+        : file_(file),
+          store_(store),
+          lease_(lease),
+          layer_(layer),
+          mask_(mask),
+          experts_(experts),
+          taken_(experts.size()) {
         n_left_.store(static_cast<int>(n_to_do));
     }
 
     Outcome run(int n_threads) {
         std::vector<std::thread> threads;
+        std::atomic<int> n_running{n_threads};
+        const auto run_one = [&] {
+            work();
+            n_running.fetch_sub(1);
+            // Who computes all that was asked for wakes the others by that. Where it is given up, some may sleep for
+            // what nobody will compute.
+            while (n_running.load() > 0) {
+                store_.wake();
+                std::this_thread::sleep_for(std::chrono::microseconds(200));
+            }
+        };
         for (int i = 1; i < n_threads; ++i) {
-            threads.emplace_back([this] { work(); });
+            threads.emplace_back(run_one);
         }
-        work();
+        run_one();
         for (std::thread & thread : threads) {
             thread.join();
         }
@@ -71,6 +89,7 @@ private:
     }
 
     const ExpertFile & file_;
+    ExpertStore & store_;
     Lease & lease_;
     const int32_t layer_;
     const ProjectionMask mask_;
@@ -150,7 +169,7 @@ void stress(const std::string & engine, const Shape & shape, uint32_t seed, Pref
                         std::thread([&store, experts = guess(shape, layer, &random)] { store->forecast(experts); });
                 }
                 const Outcome outcome =
-                    Computation(file, *lease.value(), layer, mask, experts, n_to_do).run(1 + below(4));
+                    Computation(file, *store, *lease.value(), layer, mask, experts, n_to_do).run(1 + below(4));
                 if (predictor.joinable()) {
                     predictor.join();
                 }
