@@ -55,6 +55,10 @@ class Judge:
         """What was measured before."""
         return self._known.get(name)
 
+    def all_known(self) -> list[dict[str, Any]]:
+        """All that was measured before."""
+        return list(self._known.values())
+
     def measure(self, name: str, path: Path, **more: object) -> dict[str, Any]:
         """Bits, KL divergence and agreement of a file."""
         found = edgemoe.evaluate(path, self._text, against=self._model, n_threads=self._threads)
@@ -230,14 +234,18 @@ def main() -> None:
         "--work", type=Path, default=Path("build/bit-widths"), help="folder for what is made on the way"
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/bit-widths.json"))
+    parser.add_argument("--report", action="store_true", help="measure nothing more: write what --work has")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     judge = Judge(arguments.model, arguments.heldout, arguments.work / "measured.json", arguments.threads)
-    rows = list(measure_packed(arguments, judge))
-    if arguments.llama_bin is not None:
-        rows += list(measure_presets(arguments, judge))
+    if arguments.report:
+        rows = judge.all_known()
+    else:
+        rows = list(measure_packed(arguments, judge))
+        if arguments.llama_bin is not None:
+            rows += list(measure_presets(arguments, judge))
     record = {
         "model": arguments.model.name,
         "machine": machine.describe(),
