@@ -55,6 +55,10 @@ class Judge:
         """What was measured before."""
         return self._known.get(name)
 
+    def all_known(self) -> list[dict[str, Any]]:
+        """All that was measured before."""
+        return list(self._known.values())
+
     def measure(self, name: str, path: Path, **more: object) -> dict[str, Any]:
         """Bits, KL divergence and agreement of a file."""
         found = edgemoe.evaluate(path, self._text, against=self._model, n_threads=self._threads)
@@ -152,6 +156,26 @@ def measure_packed(arguments: argparse.Namespace, judge: Judge) -> Iterator[dict
         yield pack(f"neither {name}", "neither", bits=16, types=name, error_feedback=False)
 
 
+def presets_of_card(path: Path) -> list[dict[str, Any]]:
+    """Presets' bits, KL divergence and agreement from the table of a model card."""
+    rows = []
+    for name, bits, divergence, agreement in re.findall(
+        r"^\| (\w+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+)% \|$", path.read_text(), re.M
+    ):
+        rows.append(
+            {
+                "name": f"preset {name}",
+                "kind": "preset",
+                "bits": float(bits),
+                "kl_divergence": float(divergence),
+                "kl_divergence_error": None,
+                "argmax_agreement": float(agreement) / 100,
+                "source": path.name,
+            }
+        )
+    return rows
+
+
 def curve(points: list[dict[str, Any]]) -> list[tuple[float, float]]:
     """(bits, KL) of the points that no smaller one beats, by rising bits."""
     best: list[tuple[float, float]] = []
@@ -181,8 +205,9 @@ def table(rows: list[dict[str, Any]]) -> str:
         share = (
             row["kl_divergence"] / on_curve(presets, row["bits"]) if presets and row["kind"] != "preset" else math.nan
         )
+        error = "" if row["kl_divergence_error"] is None else f" +- {row['kl_divergence_error']:.5f}"
         lines.append(
-            f"| {row['name']} | {row['bits']:.3f} | {row['kl_divergence']:.5f} +- {row['kl_divergence_error']:.5f} | "
+            f"| {row['name']} | {row['bits']:.3f} | {row['kl_divergence']:.5f}{error} | "
             f"{row['argmax_agreement']:.2%} | {'' if math.isnan(share) else f'{share:.2f}'} |"
         )
     return "\n".join(lines)
@@ -233,14 +258,22 @@ def main() -> None:
         "--work", type=Path, default=Path("build/bit-widths"), help="folder for what is made on the way"
     )
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/bit-widths.json"))
+    parser.add_argument("--card", type=Path, help="model card whose table has the presets that are not measured")
+    parser.add_argument("--report", action="store_true", help="measure nothing more: write what --work has")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     judge = Judge(arguments.model, arguments.heldout, arguments.work / "measured.json", arguments.threads)
-    rows = list(measure_packed(arguments, judge))
-    if arguments.llama_bin is not None:
-        rows += list(measure_presets(arguments, judge))
+    if arguments.report:
+        rows = judge.all_known()
+    else:
+        rows = list(measure_packed(arguments, judge))
+        if arguments.llama_bin is not None:
+            rows += list(measure_presets(arguments, judge))
+    if arguments.card is not None:
+        measured = {row["name"] for row in rows}
+        rows += [row for row in presets_of_card(arguments.card) if row["name"] not in measured]
     record = {
         "model": arguments.model.name,
         "machine": machine.describe(),

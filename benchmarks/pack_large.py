@@ -28,7 +28,7 @@ from edgemoe.memory import parse_size
 # Steps of packing whose results the profile keeps: a second start does not take them again.
 KEPT_STEPS = ("errors of each type", "damage of each layer")
 # What makes two runs the same.
-SETTINGS = ("model", "model_bytes", "edgemoe", "memory", "model_memory", "threads", "tokens", "bits")
+SETTINGS = ("model", "model_bytes", "edgemoe", "threads", "tokens", "bits")
 
 
 class Steps:
@@ -109,6 +109,7 @@ def whole(arguments: argparse.Namespace, job: str, output: Path) -> dict[str, An
     if finished.exit_code != 0:
         raise RuntimeError(f"{job}: exit code {finished.exit_code}: {finished.stderr}")
     result: dict[str, Any] = json.loads(finished.stdout)
+    result["memory"], result["model_memory"] = arguments.memory, arguments.model_memory
     result["peak_cgroup_bytes"] = finished.peak_bytes
     print(f"{job}: {result['seconds']:.0f} s, peak {finished.peak_bytes / 2**20:.0f} MiB", flush=True)
     for step, seconds in result["steps"].items():
@@ -172,8 +173,6 @@ def start_record(arguments: argparse.Namespace, before: Path) -> dict[str, Any]:
         "machine": machine.describe(),
         "load_average": machine.load_average(),
         "edgemoe": edgemoe.__version__,
-        "memory": arguments.memory,
-        "model_memory": arguments.model_memory,
         "threads": arguments.threads,
         "tokens": arguments.tokens,
         "bits": arguments.bits,
