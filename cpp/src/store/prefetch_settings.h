@@ -18,6 +18,9 @@ namespace prefetch {
 // read: where the disk or the processor has little time to spare, a wrong read costs about what a right one saves.
 constexpr float kLeastChance = 0.3F;
 constexpr float kLeastChanceToRead = 0.6F;
+// What the room that it takes may be worth at most, as a share of a use now: however certain a forecast is, what was
+// used a moment ago is not given up before its layer comes.
+constexpr float kMostWorthOfRoom = 0.9F;
 // What one layer farther away takes from a forecast when reads are ordered.
 constexpr float kSoonness = 0.8F;
 

@@ -70,8 +70,8 @@ bool ExpertStore::is_wanted_otherwise() const {
 bool ExpertStore::insert_forecast(int32_t e) {
     ExpertEntry & entry = experts_[e];
     evicted_.clear();
-    const bool is_inserted =
-        cache_.insert_forecast(entry.id, entry.matrix_bytes, scheduler_.chance(e), time_, &evicted_);
+    const float worth = std::min(scheduler_.chance(e), prefetch::kMostWorthOfRoom);
+    const bool is_inserted = cache_.insert_forecast(entry.id, entry.matrix_bytes, worth, time_, &evicted_);
     forget_evicted();
     if (is_inserted) {
         take_slot(entry);

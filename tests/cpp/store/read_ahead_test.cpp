@@ -305,7 +305,7 @@ TEST_CASE("APerfectPredictorIsUsedAndNothingOfItIsWasted") {
         CHECK(with.prefetch.wasted_bytes == 0);
         CHECK(with.prefetch.read_ahead_bytes > 0.2 * static_cast<double>(with.read_bytes));
         // Routing is random here, so what leaves a layer earlier is at times what that layer wants.
-        CHECK(static_cast<double>(with.read_bytes) < 1.06 * static_cast<double>(off.read_bytes));
+        CHECK(static_cast<double>(with.read_bytes) < 1.03 * static_cast<double>(off.read_bytes));
         CHECK(with.hits > off.hits);
     }
 }
