@@ -13,6 +13,7 @@
 //   * A thread sleeps on changed_ only while completions_ is empty, n_undelivered_ is not zero, and another thread is
 //   in
 //     the ring or reads by itself. That thread wakes one sleeper when it leaves, who then takes its place.
+#include "base/wait_awake.h"
 #include "storage/async_reader.h"
 #include "storage/read_progress.h"
 #include "storage/read_queues.h"
@@ -192,6 +193,7 @@ private:
     // Blocks until the completion queue has an entry (or for nothing, which the caller's loop forgives).
     // REQUIRES: a read is in the kernel, and the completion queue belongs to this thread.
     void wait_for_answer() {
+        wait_awake([this] { return ::io_uring_cq_ready(&ring_) > 0; });
         io_uring_cqe * answer = nullptr;
         [[maybe_unused]] const int error = ::io_uring_wait_cqe(&ring_, &answer);
         assert((error == 0 || error == -EINTR || error == -EAGAIN) && "the ring is sound");

@@ -2,6 +2,8 @@
 // again when they failed.
 #include "store/expert_store.h"
 
+#include "base/wait_awake.h"
+
 #include <array>
 #include <string>
 #include <utility>
@@ -11,6 +13,14 @@ namespace edgemoe {
 void ExpertStore::announce_change() {
     n_changes_++;
     changed_.notify_all();
+}
+
+void ExpertStore::wait_for_change(std::unique_lock<std::mutex> & lock) {
+    const uint64_t seen = n_changes_;
+    lock.unlock();
+    wait_awake([&] { return n_changes_ != seen; });
+    lock.lock();
+    changed_.wait(lock, [&] { return n_changes_ != seen; });
 }
 
 // One arrival a call, so that what comes together is converted by several threads.
@@ -35,8 +45,7 @@ bool ExpertStore::take_arrival(Lease & lease, bool may_block) {
             ask_reader(&AsyncReader::wait, lock);  // returns at once, with nothing, in the moment before a submit
             waits_in_reader_ = false;
         } else if (reads_left() || (lease.waits() && lease.n_admitted_ > 0)) {
-            const uint64_t seen = n_changes_;
-            changed_.wait(lock, [&] { return n_changes_ != seen; });
+            wait_for_change(lock);
             if (arrived_.empty()) {
                 return true;
             }

@@ -3,8 +3,9 @@
 //   * Each part that is kReading holds one pin of its expert, so a slot is never reused while bytes are on their way to
 //     it; each expert of a living Lease that is admitted, or released without a lock, holds another.
 //   * A read is in flight in reads_ until its chunk was finished; a completion in arrived_ still is.
-//   * At most one thread waits in the reader; the others sleep on changed_, and whoever changes what they may wait for
-//     (arrived_, a part's state, an admission, a failure) raises n_changes_ and wakes them.
+//   * At most one thread waits in the reader; the others wait for n_changes_, awake at first, then asleep on changed_.
+//     Whoever changes what they may wait for (arrived_, a part's state, an admission, a failure) raises it and wakes
+//     them.
 // This file: making a store, and the beginning and end of leases. admission.cpp: who gets a slot. arrivals.cpp: what
 // becomes of reads. read_ahead.cpp: what is read before it is asked for.
 #include "store/expert_store.h"

@@ -197,6 +197,7 @@ private:
     bool finish_chunk(const Chunk & chunk);
     void fail(Lease & lease, const Chunk & chunk, const Status & status);
     void announce_change();
+    void wait_for_change(std::unique_lock<std::mutex> & lock);
     bool reads_left() const { return !reads_.idle(); }
     bool is_reader_busy() const { return reads_.n_in_flight() > n_converting_ + arrived_.size(); }
 
@@ -212,9 +213,9 @@ private:
     ChunkQueue reads_;
     Ring<ReadCompletion> arrived_;  // out of the reader, taken by no thread
     uint64_t n_leases_ = 0;
-    size_t n_converting_ = 0;       // arrivals being converted
-    bool waits_in_reader_ = false;  // a thread does
-    uint64_t n_changes_ = 0;
+    size_t n_converting_ = 0;             // arrivals being converted
+    bool waits_in_reader_ = false;        // a thread does
+    std::atomic<uint64_t> n_changes_{0};  // written with mutex_
     std::condition_variable changed_;
     PolicyTime time_;
     ProjectionMask pass_mask_ = 0;  // projections asked for in this layer and pass
