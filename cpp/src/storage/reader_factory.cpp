@@ -13,9 +13,11 @@ namespace edgemoe {
 namespace {
 
 constexpr double kNearlyAll = 0.9;  // of the experts: few evictions, which cost a mapping more than a slot
-// Threads have to be so much faster at nothing but reading: they take cores from the model, and it waits longer to be
-// told. Decoding with a fifth more bytes per second in the probe took a quarter longer (docs/io.md).
-constexpr double kClearlyFaster = 1.5;
+// By how much threads have to be faster at nothing but reading. To hand over a read, and to be told of its end, takes
+// them tens of microseconds, which the probe does not see and small reads feel: docs/io.md.
+constexpr double kClearlyFaster = 1.15;
+constexpr double kClearlyFasterAtSmallReads = 1.5;
+constexpr size_t kSmallReadBytes = size_t{256} << 10;
 // A single batch of small reads scatters by more than that: the fastest of several counts, as long as they are short.
 constexpr size_t kMostRounds = 4;
 constexpr std::chrono::milliseconds kShortRounds{8};
@@ -66,7 +68,8 @@ Result<ReaderChoice> use_faster(const ReaderNeeds & needs, std::unique_ptr<Async
         by_ring = std::max(by_ring, ring_speed.value());
         by_threads = std::max(by_threads, threads_speed.value());
     }
-    const bool is_ring = by_ring * kClearlyFaster >= by_threads;
+    const double clearly = needs.read_bytes <= kSmallReadBytes ? kClearlyFasterAtSmallReads : kClearlyFaster;
+    const bool is_ring = by_ring * clearly >= by_threads;
     const std::string reason = std::string(is_ring ? "uring" : "threads") + ", because reads of " +
                                std::to_string(needs.read_bytes >> 10) + " KiB came at " + speed(by_ring) +
                                " through a ring and at " + speed(by_threads) + " with threads";

@@ -30,8 +30,8 @@ struct ReaderChoice {
 
 // "auto": mmap where it may and nearly all experts stay; threads where a file does not grant direct reads (reads
 // through the page cache gain nothing from a ring) or a ring does not work; otherwise uring, unless threads read
-// far faster from the largest file: both read up to n_lanes blocks of read_bytes, small ones several times, which takes
-// some milliseconds on a disk of some GB/s. A file that is too small for that is not measured. Fails with
+// clearly faster from the largest file: both read up to n_lanes blocks of read_bytes, small ones several times, which
+// takes some milliseconds on a disk of some GB/s. A file that is too small for that is not measured. Fails with
 // kInvalidArgument for another name or no lanes, and with the refusal when the named engine does not work here; "auto"
 // fails only when no thread can be started. Any thread.
 Result<ReaderChoice> make_reader(const ReaderNeeds & needs);
