@@ -140,6 +140,24 @@ def test_a_dry_run_writes_nothing_and_shows_what_sizes_cost(source: Path, profil
     assert all(kind["ns_per_weight"] > 0 for kind in report.types)
 
 
+def test_too_little_memory_to_measure_the_result_is_refused_before_anything_is_rounded(
+    source: Path, profile: Path, tmp_path: Path
+) -> None:
+    steps: list[str] = []
+    memory = edgemoe.inspect(source, n_ctx=64, n_ubatch=64).least_memory_bytes
+    with pytest.raises(edgemoe.OutOfBudgetError, match="needs both in memory"):
+        edgemoe.pack(
+            source,
+            tmp_path / "packed.gguf",
+            bits=3.0,
+            memory=memory,
+            progress=lambda step, fraction, left: steps.append(step),
+            **profile_options(profile),
+        )
+    assert not steps
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_interrupted_run_is_continued_to_the_same_bytes(source: Path, profile: Path, tmp_path: Path) -> None:
     whole, packed = tmp_path / "whole.gguf", tmp_path / "packed.gguf"
     edgemoe.pack(source, whole, bits=3.0, **profile_options(profile))

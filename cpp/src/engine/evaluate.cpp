@@ -48,15 +48,19 @@ double mean_error(double sum, double sum_of_squares, uint64_t n) {
     return n > 1 && variance > 0 ? std::sqrt(variance / (count - 1)) : 0;
 }
 
+// What two models need in one process, their expert caches aside.
+uint64_t fixed_bytes(const MemoryPlan & model, const MemoryPlan & base) {
+    return model.fixed_bytes() + base.fixed_bytes() - base.process_bytes;
+}
+
 // What the expert caches of two models get of one ceiling: all experts of both, or in proportion to what each lacks.
 Status share_memory(const Model::Description & model, const Model::Description & base, const LoadOptions & options,
                     LoadOptions * for_model, LoadOptions * for_base) {
     if (options.expert_cache_bytes != 0) {
         return Status::ok();
     }
-    const auto own_bytes = [](const MemoryPlan & plan) { return plan.fixed_bytes() - plan.process_bytes; };
     const uint64_t ceiling = memory_ceiling(options, model.plan.process_bytes);
-    const uint64_t fixed = model.plan.process_bytes + own_bytes(model.plan) + own_bytes(base.plan);
+    const uint64_t fixed = fixed_bytes(model.plan, base.plan);
     const uint64_t least = model.plan.least_cache_bytes + base.plan.least_cache_bytes;
     if (ceiling < fixed + least) {
         return Status(StatusCode::kOutOfBudget, model.source->path() + " and " + base.source->path() +
@@ -74,6 +78,10 @@ Status share_memory(const Model::Description & model, const Model::Description &
     for_model->expert_cache_bytes = cache_bytes(model.plan);
     for_base->expert_cache_bytes = cache_bytes(base.plan);
     return Status::ok();
+}
+
+LoadOptions load_options(const EvaluateOptions & options) {
+    return window_options(options.load, options.n_ctx, options.n_ctx - options.n_ctx / 2);
 }
 
 struct LoadedModels {
@@ -209,7 +217,7 @@ Result<Evaluation> evaluate_windows(const std::string & model, const std::string
         return Status(StatusCode::kInvalidArgument,
                       "a window of " + std::to_string(options.n_ctx) + " tokens is too small; give at least 4");
     }
-    const LoadOptions load = window_options(options.load, options.n_ctx, options.n_ctx - options.n_ctx / 2);
+    const LoadOptions load = load_options(options);
     Result<LoadedModels> loaded = load_models(model, base, load, progress);
     if (!loaded.is_ok()) {
         return loaded.status();
@@ -274,6 +282,26 @@ Result<Evaluation> evaluate_windows(const std::string & model, const std::string
 }
 
 }  // namespace
+
+Status check_memory_with_base(const std::string & base, double expert_share, const EvaluateOptions & options) {
+    if (options.load.expert_cache_bytes != 0) {
+        return Status::ok();
+    }
+    const LoadOptions load = load_options(options);
+    const Result<Model::Description> described = Model::describe(base, load);
+    if (!described.is_ok()) {
+        return described.status();
+    }
+    const MemoryPlan & plan = described.value().plan;
+    const auto least_cache = static_cast<uint64_t>((1 + expert_share) * static_cast<double>(plan.least_cache_bytes));
+    const uint64_t least = fixed_bytes(plan, plan) + least_cache;
+    const uint64_t ceiling = memory_ceiling(load, plan.process_bytes);
+    return ceiling >= least
+               ? Status::ok()
+               : Status(StatusCode::kOutOfBudget,
+                        base + ": measuring how far the result is from it needs both in memory, which is " +
+                            mebibytes(least) + " at least, not " + mebibytes(ceiling) + "; give it more memory");
+}
 
 Result<Evaluation> evaluate(const std::string & model, const std::string & base, const std::string & text,
                             const EvaluateOptions & options, const JobProgress & progress) {

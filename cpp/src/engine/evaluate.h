@@ -42,6 +42,10 @@ Result<Evaluation> evaluate_tokens(const std::string & model, const std::string 
                                    const std::vector<int32_t> & tokens, const EvaluateOptions & options,
                                    const JobProgress & progress);
 
+// kOutOfBudget if a model whose experts take `expert_share` of those of `base`, and else is like it, cannot be
+// evaluated against it. For before the model is made. Fails as Model::describe does.
+Status check_memory_with_base(const std::string & base, double expert_share, const EvaluateOptions & options);
+
 // Adds scored tokens up. One thread at a time.
 class EvaluationSum {
 public:

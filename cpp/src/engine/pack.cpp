@@ -55,7 +55,11 @@ private:
 };
 
 Result<PackReport> PackJob::run() {
-    Status status = inputs_.find_sensitivity();
+    // Before all that takes long; what the packed experts themselves take is looked at when their types are known.
+    Status status = options_.dry_run ? Status::ok() : inputs_.check_memory(0);
+    if (status.is_ok()) {
+        status = inputs_.find_sensitivity();
+    }
     if (!status.is_ok()) {
         return status;
     }
@@ -131,6 +135,11 @@ Status PackJob::write(const TypeAllocation & allocation) {
 }
 
 Status PackJob::attempt(const TypeAllocation & allocation) {
+    const double source_bytes = static_cast<double>(inputs_.source().experts().total_bytes());
+    const Status fits = inputs_.check_memory(static_cast<double>(allocation.expert_bytes) / source_bytes);
+    if (!fits.is_ok()) {
+        return fits;
+    }
     const Result<RoundingCost> cost = round_missing(inputs_, options_, allocation.types, progress_, journal_.get());
     if (!cost.is_ok()) {
         return cost.status();

@@ -103,12 +103,20 @@ void PackInputs::remove_activations() {
     }
 }
 
-Result<Evaluation> PackInputs::measure(const std::string & path) const {
+EvaluateOptions PackInputs::evaluate_options() const {
     EvaluateOptions options;
     options.load = options_.load;
     options.n_ctx = static_cast<uint32_t>(profile_.n_ctx);
+    return options;
+}
+
+Result<Evaluation> PackInputs::measure(const std::string & path) const {
     const int64_t most = is_large() ? kMostWindowsOfLarge : kMostWindows;
-    return evaluate_tokens(path, model_, split_.held_tokens(profile_.tokens, most), options, progress_);
+    return evaluate_tokens(path, model_, split_.held_tokens(profile_.tokens, most), evaluate_options(), progress_);
+}
+
+Status PackInputs::check_memory(double expert_share) const {
+    return check_memory_with_base(model_, expert_share, evaluate_options());
 }
 
 Status PackInputs::find_sensitivity() {

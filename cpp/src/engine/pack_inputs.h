@@ -47,12 +47,16 @@ public:
     // and the limit, so that figures can be compared. As evaluate_tokens().
     Result<Evaluation> measure(const std::string & path) const;
 
+    // kOutOfBudget if a file whose experts take `expert_share` of the source's cannot be measured for want of memory.
+    Status check_memory(double expert_share) const;
+
     // Large models are measured on fewer tokens.
     bool is_large() const;
     // What a user should know of the model and the profile.
     std::vector<std::string> warnings() const;
 
 private:
+    EvaluateOptions evaluate_options() const;
     PackInputs(std::string model, std::string profile_path, std::string output, const PackOptions & options,
                const JobProgress & progress, std::unique_ptr<GgufSource> source, Profile profile,
                CalibrationSplit split);
