@@ -26,7 +26,8 @@ public:
             if (position_ != 0 && position_ != prefetch::kTrialPasses) {
                 way.n_samples++;
                 const double weight = std::max(1.0 / static_cast<double>(way.n_samples), prefetch::kLeastWeight);
-                way.mean += weight * (seconds - way.mean);
+                const double most = way.n_samples > 1 ? prefetch::kMostOfMean * way.mean : seconds;
+                way.mean += weight * (std::min(seconds, most) - way.mean);
             }
         }
         if (++position_ == period_) {
@@ -55,12 +56,13 @@ private:
     const Way & way(bool ahead) const { return ways_[ahead ? 1 : 0]; }
 
     void decide() {
-        const Way & now = way(prefers_ahead_);
-        const Way & other = way(!prefers_ahead_);
-        if (std::min(now.n_samples, other.n_samples) < prefetch::kLeastSamples) {
+        const Way & ahead = way(true);
+        const Way & without = way(false);
+        if (std::min(ahead.n_samples, without.n_samples) < prefetch::kLeastSamples) {
             return;
         }
-        if (other.mean < now.mean * prefetch::kMargin) {
+        const double most = (prefers_ahead_ ? prefetch::kMostToGoOn : prefetch::kMostToBegin) * without.mean;
+        if (prefers_ahead_ != (ahead.mean <= most)) {
             prefers_ahead_ = !prefers_ahead_;
             period_ = prefetch::kTrialPeriod;
         } else {

@@ -44,16 +44,19 @@ constexpr size_t kBufferShare = 2;  // one half
 
 // Passes over the layers are made with reads ahead and without, kTrialPasses each in turn, until kLeastSamples of both
 // are measured; the first of each turn are not, because what was on its way still counts for the old way. What layers
-// took either way is compared by fading means (weight of the latest kLeastWeight, or 1 / n while there are fewer), and
-// the other way is taken when it takes less by the factor kMargin. From then on it is kTrialPasses of kTrialPeriod
-// passes that are made the other way, and half as many with each trial that changes nothing, down to those of
-// kLongestTrialPeriod.
+// took either way is compared by fading means (weight of the latest kLeastWeight, or 1 / n while there are fewer; one
+// that was disturbed counts as kMostOfMean times the mean at most). Reading ahead begins when it takes at most
+// kMostToBegin of the time without, and goes on while it takes at most kMostToGoOn: a mean of twelve passes is off by
+// some percent. From then on it is kTrialPasses of kTrialPeriod passes that are made the other way, and half as many
+// with each trial that changes nothing, down to those of kLongestTrialPeriod.
 constexpr int32_t kTrialPasses = 4;
 constexpr int32_t kTrialPeriod = 48;
 constexpr int32_t kLongestTrialPeriod = 384;
 constexpr int64_t kLeastSamples = 12;
 constexpr double kLeastWeight = 0.05;
-constexpr double kMargin = 0.98;
+constexpr double kMostOfMean = 2.0;
+constexpr double kMostToBegin = 0.92;
+constexpr double kMostToGoOn = 0.96;
 
 // Recall is counted for forecasts of up to so many layers ahead.
 constexpr int32_t kMostDistance = 4;

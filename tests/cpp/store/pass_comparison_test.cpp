@@ -61,6 +61,31 @@ TEST_CASE("WithoutADifferenceNothingIsReadAhead") {
     CHECK_FALSE(comparison.prefers_ahead());
 }
 
+TEST_CASE("WhatWasBegunGoesOnWithALittleLessGainThanBeginningTakes") {
+    const double little = (prefetch::kMostToBegin + prefetch::kMostToGoOn) / 2;
+    PassComparison comparison(true);
+    run(&comparison, 2 * kUndecided, little, 1.0);
+    CHECK_FALSE(comparison.prefers_ahead());
+    run(&comparison, 40 * prefetch::kLongestTrialPeriod, prefetch::kMostToBegin - 0.1, 1.0);
+    CHECK(comparison.prefers_ahead());
+    run(&comparison, 40 * prefetch::kLongestTrialPeriod, little, 1.0);
+    CHECK(comparison.prefers_ahead());
+    run(&comparison, 40 * prefetch::kLongestTrialPeriod, 1.0, 1.0);
+    CHECK_FALSE(comparison.prefers_ahead());
+}
+
+TEST_CASE("OnePassThatWasDisturbedDoesNotDecide") {
+    PassComparison comparison(true);
+    bool was_disturbed = false;
+    for (int i = 0; i < kUndecided; ++i) {
+        const bool is_disturbed = !was_disturbed && i > kUndecided / 2 && !comparison.reads_ahead();
+        comparison.end_pass(is_disturbed ? 10.0 : 1.0, 0.0, true);
+        was_disturbed = was_disturbed || is_disturbed;
+    }
+    REQUIRE(was_disturbed);
+    CHECK_FALSE(comparison.prefers_ahead());
+}
+
 TEST_CASE("PassesThatSayNothingAreNotCounted") {
     PassComparison comparison(true);
     comparison.end_pass(100.0, 100.0, false);
