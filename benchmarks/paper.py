@@ -32,6 +32,7 @@ import disk
 import edgemoe
 import machine
 from bit_widths import Judge, expert_bits, make_preset
+from outputs import write_outputs
 from preloading import WORKER, alternate, median, ratio
 from run import generated
 from shapes import SHAPES, tensors
@@ -306,14 +307,7 @@ def main() -> int:
         "quality": quality,
         "rows": measure(arguments, files, quality),
     }
-    arguments.out.write_text(json.dumps(record, indent=1) + "\n")
-    text = table(record["rows"], arguments.disk)
-    arguments.out.with_suffix(".md").write_text(text + "\n")
-    print(text)
-    try:
-        draw(record, arguments.out.with_suffix(".png"))
-    except ImportError:
-        print("no picture: matplotlib is not installed", file=sys.stderr)
+    write_outputs(arguments.out, record, table(record["rows"], arguments.disk), draw)
     return 0
 
 

@@ -29,6 +29,7 @@ import disk
 import edgemoe
 import machine
 from bound import overlap_bound
+from outputs import write_outputs, write_record
 from run import request_bytes
 
 WORKER = Path(__file__).with_name("edgemoe_worker.py")
@@ -262,15 +263,9 @@ def main() -> int:
     for rate in (int(part) for part in arguments.disks.split(",")):
         for share in (float(part) for part in arguments.caches.split(",")):
             record["rows"].append(measure_case(bench, arguments, share, rate, resident))
-            arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+            write_record(arguments.out, record)
             print(table(record["rows"][-1:], ways).splitlines()[-1], flush=True)
-    text = table(record["rows"], ways)
-    arguments.out.with_suffix(".md").write_text(text + "\n")
-    print(text)
-    try:
-        draw(record, arguments.out.with_suffix(".png"))
-    except ImportError:
-        print("no picture: matplotlib is not installed", file=sys.stderr)
+    write_outputs(arguments.out, record, table(record["rows"], ways), draw)
     return 0
 
 
