@@ -23,6 +23,7 @@ import gguf
 
 import edgemoe
 import machine
+from outputs import write_outputs
 
 SIZES = (2.6, 3.06, 3.45, 4.5)
 # What "one type for all" is at these sizes.
@@ -213,13 +214,14 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """The curves."""
+def draw(record: dict[str, Any], path: Path) -> None:
+    """The curves; ImportError without matplotlib."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
+    rows = record["rows"]
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
     for kind, style in (
         ("preset", "o-"),
@@ -280,10 +282,7 @@ def main() -> None:
         "edgemoe": edgemoe.__version__,
         "rows": rows,
     }
-    arguments.out.write_text(json.dumps(record, indent=1) + "\n")
-    draw(rows, arguments.out.with_suffix(".png"))
-    arguments.out.with_suffix(".md").write_text(table(rows) + "\n")
-    print(table(rows))
+    write_outputs(arguments.out, record, table(rows), draw)
 
 
 if __name__ == "__main__":

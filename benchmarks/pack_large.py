@@ -24,6 +24,7 @@ import cgroup
 import edgemoe
 import machine
 from edgemoe.memory import parse_size
+from outputs import write_record
 
 # Steps of packing whose results the profile keeps: a second start does not take them again.
 KEPT_STEPS = ("errors of each type", "damage of each layer")
@@ -215,7 +216,7 @@ def main() -> int:
 
     def keep() -> None:
         for path in (measured, arguments.out):
-            path.write_text(json.dumps(record, indent=1) + "\n")
+            write_record(path, record)
 
     for job, made in (("profile", arguments.profile), ("pack", packed)):
         if job not in record or not made.exists():

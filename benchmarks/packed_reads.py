@@ -25,6 +25,7 @@ import cgroup
 import edgemoe
 import machine
 from bit_widths import Judge, expert_bits, make_preset
+from outputs import write_outputs
 
 STOCK = "Q4_K_M"
 WORKER = Path(__file__).with_name("edgemoe_worker.py")
@@ -210,10 +211,8 @@ def main() -> int:
         "rows": rows,
         "traces": traces,
     }
-    arguments.out.write_text(json.dumps(record, indent=1) + "\n")
     tables = table(rows, arguments.speed, arguments.disk) + ("\n\n" + replay_table(traces) if traces else "")
-    arguments.out.with_suffix(".md").write_text(tables + "\n")
-    print(tables)
+    write_outputs(arguments.out, record, tables)
     return 0
 
 

@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 import edgemoe
 import machine
+from outputs import write_record
 
 Damages = dict[int, npt.NDArray[np.float64]]  # by layer: of each expert
 
@@ -111,7 +112,7 @@ def main() -> int:
         "type": arguments.type,
         **compare(damages(cheap, arguments.type), damages(measured, arguments.type)),
     }
-    arguments.out.write_text(json.dumps(record, indent=1) + "\n")
+    write_record(arguments.out, record)
     print(json.dumps(record, indent=1))
     return 0
 

@@ -13,7 +13,6 @@ already is taken again.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 import edgemoe
 import machine
 from bit_widths import Judge
+from outputs import write_outputs
 
 # On held-out text a tolerance counts as met up to this share above it.
 ALLOWANCE = 0.10
@@ -124,9 +124,7 @@ def main() -> int:
         "step": arguments.step,
         "rows": rows,
     }
-    arguments.out.write_text(json.dumps(record, indent=1) + "\n")
-    arguments.out.with_suffix(".md").write_text(table(rows) + "\n")
-    print(table(rows))
+    write_outputs(arguments.out, record, table(rows))
     return 0 if all(row["is_met"] and row["is_smallest"] for row in rows) else 1
 
 

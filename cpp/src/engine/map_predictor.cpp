@@ -85,6 +85,9 @@ uint64_t MapPredictor::memory_bytes(const ExpertMaps & maps, bool forecasts) {
 }
 
 void MapPredictor::begin_tokens(const int32_t * tokens, size_t n_tokens, ExpertStore & store) {
+    if (token_routing_.n_layers() == 0) {
+        return;
+    }
     tokens_.assign(tokens, tokens + n_tokens);
     forecasts_.clear();
     for (auto & [number, layer] : layers_) {

@@ -129,16 +129,11 @@ Status Session::evaluate(const int32_t * tokens, const int32_t * sequences, size
     }
 
     (void)model_.take_failure();
-    const auto start = std::chrono::steady_clock::now();
     model_.announce_tokens(last.size() == 1 ? tokens : nullptr, n_tokens);
     ErrorCapture errors;
     const int32_t result = llama_decode(context_.get(), batch.get());
     llama_synchronize(context_.get());
     if (result == 0) {
-        if (n_tokens == 1 && model_.store() != nullptr) {  // one pass
-            model_.store()->set_pass_time(
-                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-        }
         return Status::ok();
     }
     const Status failure = model_.take_failure();

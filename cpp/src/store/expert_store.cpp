@@ -318,11 +318,6 @@ void ExpertStore::add_layer_time(double seconds, double stall_seconds) {
     pass_stall_seconds_ += stall_seconds;
 }
 
-void ExpertStore::set_pass_time(double seconds) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    pass_seconds_ = seconds;
-}
-
 StreamStats ExpertStore::stats() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     StreamStats stats = stats_;

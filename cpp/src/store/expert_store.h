@@ -115,9 +115,6 @@ public:
     // What a layer took, from the end of the one before it, and of this what computation waited in progress(), averaged
     // over its threads.
     void add_layer_time(double seconds, double stall_seconds);
-    // What the latest pass over the layers took in all, where that is known: counts instead of what its layers took,
-    // and has what is before the first and behind the last of them.
-    void set_pass_time(double seconds);
 
     StreamStats stats() const;
     uint64_t cache_bytes() const { return cache_.budget_bytes(); }
@@ -223,7 +220,7 @@ private:
     PolicyTime time_;
     ProjectionMask pass_mask_ = 0;  // projections asked for in this layer and pass
     StreamStats stats_;
-    double pass_seconds_ = 0;        // of this pass, or of its layers so far
+    double pass_seconds_ = 0;        // of the layers of this pass
     double pass_stall_seconds_ = 0;  // of this pass over the layers
     PrefetchScheduler scheduler_;
     Lease * lease_ = nullptr;                    // the latest that lives

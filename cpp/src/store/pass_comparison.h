@@ -16,34 +16,28 @@ public:
     // `alternates`: false: all passes are made with reads ahead.
     explicit PassComparison(bool alternates) : alternates_(alternates) {}
 
-    // A pass of one token has ended, or (counts = false) one that says nothing. `seconds`: that it took;
-    // `stall_seconds`: of these, waiting for reads.
+    // A pass of one token has ended, or (counts = false) one that says nothing. `seconds`: that its layers of experts
+    // took; `stall_seconds`: of these, waiting for reads.
     void end_pass(double seconds, double stall_seconds, bool counts) {
-        if (!counts) {
-            return;
+        if (counts) {
+            Way & way = ways_[reads_ahead() ? 1 : 0];
+            way.n_passes++;
+            way.stall_seconds += stall_seconds;
+            if (position_ != 0 && position_ != prefetch::kTrialPasses) {
+                way.n_samples++;
+                const double weight = std::max(1.0 / static_cast<double>(way.n_samples), prefetch::kLeastWeight);
+                const double most = way.n_samples > 1 ? prefetch::kMostOfMean * way.mean : seconds;
+                way.mean += weight * (std::min(seconds, most) - way.mean);
+            }
         }
-        Way & way = ways_[reads_ahead() ? 1 : 0];
-        way.n_passes++;
-        way.stall_seconds += stall_seconds;
-        if (n_in_turn_ >= prefetch::kSettlingPasses && seconds_in_turn_ >= prefetch::kSettlingSeconds) {
-            way.n_samples++;
-            const double most = way.n_samples > 1 ? prefetch::kMostOfMean * way.mean : seconds;
-            const double weight = std::max(1.0 / static_cast<double>(way.n_samples), prefetch::kLeastWeight);
-            way.mean += weight * (std::min(seconds, most) - way.mean);
-        }
-        n_in_turn_++;
-        seconds_in_turn_ += seconds;
-        if (is_trial_ && n_in_turn_ >= prefetch::kTurnPasses && seconds_in_turn_ >= prefetch::kTurnSeconds) {
-            n_between_trials_ = (period_ - 1) * n_in_turn_;
-            begin_turn(false);
-        } else if (!is_trial_ && n_in_turn_ >= n_between_trials_) {
+        if (++position_ == period_) {
+            position_ = 0;
             decide();
-            begin_turn(true);
         }
     }
 
     // The way of the present pass.
-    bool reads_ahead() const { return !alternates_ || is_trial_ != prefers_ahead_; }
+    bool reads_ahead() const { return !alternates_ || (position_ < prefetch::kTrialPasses) != prefers_ahead_; }
     // The way of most passes.
     bool prefers_ahead() const { return !alternates_ || prefers_ahead_; }
 
@@ -60,12 +54,6 @@ private:
     };
 
     const Way & way(bool ahead) const { return ways_[ahead ? 1 : 0]; }
-
-    void begin_turn(bool is_trial) {
-        is_trial_ = is_trial;
-        n_in_turn_ = 0;
-        seconds_in_turn_ = 0;
-    }
 
     void decide() {
         const Way & ahead = way(true);
@@ -85,11 +73,8 @@ private:
     bool alternates_;
     std::array<Way, 2> ways_{};  // without, with
     bool prefers_ahead_ = false;
-    int32_t period_ = 2;  // in turns; the first is a trial
-    bool is_trial_ = true;
-    int32_t n_in_turn_ = 0;
-    double seconds_in_turn_ = 0;
-    int32_t n_between_trials_ = 0;  // passes
+    int32_t period_ = 2 * prefetch::kTrialPasses;
+    int32_t position_ = 0;  // of the present pass in its period
 };
 
 }  // namespace edgemoe

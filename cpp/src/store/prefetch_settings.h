@@ -42,20 +42,16 @@ constexpr double kReturn = 1.6;
 constexpr size_t kFirstReads = 2;
 constexpr size_t kBufferShare = 2;  // one half
 
-// Passes over the layers are made with reads ahead and without, in turns, until kLeastSamples of both are measured. A
-// turn is kTurnPasses and kTurnSeconds long, at least. Its first kSettlingPasses and kSettlingSeconds are not measured:
-// what was on its way still counts for the old way, and a throttled disk is still paid for it (the kernel's block-I/O
-// throttle counts in slices of 0.1 s). What the passes took is compared by fading means (weight of the latest
-// kLeastWeight, or 1 / n while there are fewer; one that was disturbed counts as kMostOfMean times the mean at most).
-// Reading ahead begins when it takes at most kMostToBegin of the time without, and goes on while it takes at most
-// kMostToGoOn: a mean of fifteen passes is off by some percent. From then on one turn of kTrialPeriod is made the other
-// way, and half as many with each trial that changes nothing, down to one of kLongestTrialPeriod.
-constexpr int32_t kTurnPasses = 8;
-constexpr double kTurnSeconds = 0.2;
-constexpr int32_t kSettlingPasses = 3;
-constexpr double kSettlingSeconds = 0.1;
-constexpr int32_t kTrialPeriod = 12;
-constexpr int32_t kLongestTrialPeriod = 192;
+// Passes over the layers are made with reads ahead and without, kTrialPasses each in turn, until kLeastSamples of both
+// are measured; the first of each turn are not, because what was on its way still counts for the old way. What layers
+// took either way is compared by fading means (weight of the latest kLeastWeight, or 1 / n while there are fewer; one
+// that was disturbed counts as kMostOfMean times the mean at most). Reading ahead begins when it takes at most
+// kMostToBegin of the time without, and goes on while it takes at most kMostToGoOn: a mean of twelve passes is off by
+// some percent. From then on it is kTrialPasses of kTrialPeriod passes that are made the other way, and half as many
+// with each trial that changes nothing, down to those of kLongestTrialPeriod.
+constexpr int32_t kTrialPasses = 4;
+constexpr int32_t kTrialPeriod = 48;
+constexpr int32_t kLongestTrialPeriod = 384;
 constexpr int64_t kLeastSamples = 12;
 constexpr double kLeastWeight = 0.05;
 constexpr double kMostOfMean = 2.0;

@@ -13,12 +13,9 @@ void run(PassComparison * comparison, int n_passes, double ahead, double without
     }
 }
 
-// Each turn begins with passes that are not measured; those of the tests take so long that their number is what counts.
-constexpr int kTurn = prefetch::kTurnPasses;
-constexpr int kMeasured = kTurn - prefetch::kSettlingPasses;
-constexpr int kUndecided = 2 * kTurn * ((static_cast<int>(prefetch::kLeastSamples) - 1) / kMeasured + 1);
-constexpr int kPeriod = kTurn * prefetch::kTrialPeriod;
-constexpr int kLongestPeriod = kTurn * prefetch::kLongestTrialPeriod;
+// Each turn has one pass that is not measured.
+constexpr int kUndecided =
+    2 * prefetch::kTrialPasses * ((static_cast<int>(prefetch::kLeastSamples) - 1) / (prefetch::kTrialPasses - 1) + 1);
 
 }  // namespace
 
@@ -32,7 +29,7 @@ TEST_CASE("BothWaysTakeTurnsUntilOneIsChosen") {
 
 TEST_CASE("ReadsAheadGoOnWhileLayersTakeLess") {
     PassComparison comparison(true);
-    run(&comparison, kUndecided + 8 * kLongestPeriod, 1.0, 2.0);
+    run(&comparison, kUndecided + 8 * prefetch::kLongestTrialPeriod, 1.0, 2.0);
     CHECK(comparison.prefers_ahead());
     CHECK(comparison.n_passes(true) > 20 * comparison.n_passes(false));
     CHECK(comparison.n_passes(false) > 0);
@@ -44,18 +41,18 @@ TEST_CASE("ReadsAheadStopWhenLayersTakeMoreAndComeBackWhenTheyDoNot") {
     run(&comparison, kUndecided, 2.0, 1.0);
     CHECK_FALSE(comparison.prefers_ahead());
     const uint64_t n_before = comparison.n_passes(true);
-    run(&comparison, kPeriod, 2.0, 1.0);
-    CHECK(comparison.n_passes(true) == n_before + kTurn);  // it is tried again
-    run(&comparison, 40 * kLongestPeriod, 0.5, 1.0);
+    run(&comparison, prefetch::kTrialPeriod, 2.0, 1.0);
+    CHECK(comparison.n_passes(true) == n_before + prefetch::kTrialPasses);  // it is tried again
+    run(&comparison, 40 * prefetch::kLongestTrialPeriod, 0.5, 1.0);
     CHECK(comparison.prefers_ahead());
 }
 
 TEST_CASE("TrialsThatChangeNothingBecomeRare") {
     PassComparison comparison(true);
-    run(&comparison, kUndecided + 8 * kLongestPeriod, 2.0, 1.0);
+    run(&comparison, kUndecided + 8 * prefetch::kLongestTrialPeriod, 2.0, 1.0);
     const uint64_t n_before = comparison.n_passes(true);
-    run(&comparison, kLongestPeriod, 2.0, 1.0);
-    CHECK(comparison.n_passes(true) == n_before + kTurn);
+    run(&comparison, prefetch::kLongestTrialPeriod, 2.0, 1.0);
+    CHECK(comparison.n_passes(true) == n_before + prefetch::kTrialPasses);
 }
 
 TEST_CASE("WithoutADifferenceNothingIsReadAhead") {
@@ -64,35 +61,16 @@ TEST_CASE("WithoutADifferenceNothingIsReadAhead") {
     CHECK_FALSE(comparison.prefers_ahead());
 }
 
-TEST_CASE("TurnsOfShortPassesLastUntilAThrottledDiskHasSettled") {
-    PassComparison comparison(true);
-    constexpr double kSeconds = 0.002;
-    constexpr auto kShortTurn = static_cast<int>(prefetch::kTurnSeconds / kSeconds);
-    // What reading ahead takes too much is paid for by the first passes without it.
-    const auto pass = [&](int in_turn) {
-        const bool is_ahead = comparison.reads_ahead();
-        const bool pays = is_ahead ? in_turn > kShortTurn / 4 : in_turn < kShortTurn / 4;
-        comparison.end_pass(pays ? 1.5 * kSeconds : kSeconds, 0.0, true);
-        return comparison.reads_ahead() != is_ahead;
-    };
-    for (int n = 0, in_turn = 0; n < 4 * kShortTurn; ++n) {
-        in_turn = pass(in_turn) ? 0 : in_turn + 1;
-    }
-    CHECK(comparison.n_passes(true) > static_cast<uint64_t>(kShortTurn) / 2);
-    CHECK(comparison.n_passes(false) > static_cast<uint64_t>(kShortTurn) / 2);
-    CHECK_FALSE(comparison.prefers_ahead());
-}
-
 TEST_CASE("WhatWasBegunGoesOnWithALittleLessGainThanBeginningTakes") {
     const double little = (prefetch::kMostToBegin + prefetch::kMostToGoOn) / 2;
     PassComparison comparison(true);
     run(&comparison, 2 * kUndecided, little, 1.0);
     CHECK_FALSE(comparison.prefers_ahead());
-    run(&comparison, 40 * kLongestPeriod, prefetch::kMostToBegin - 0.1, 1.0);
+    run(&comparison, 40 * prefetch::kLongestTrialPeriod, prefetch::kMostToBegin - 0.1, 1.0);
     CHECK(comparison.prefers_ahead());
-    run(&comparison, 40 * kLongestPeriod, little, 1.0);
+    run(&comparison, 40 * prefetch::kLongestTrialPeriod, little, 1.0);
     CHECK(comparison.prefers_ahead());
-    run(&comparison, 40 * kLongestPeriod, 1.0, 1.0);
+    run(&comparison, 40 * prefetch::kLongestTrialPeriod, 1.0, 1.0);
     CHECK_FALSE(comparison.prefers_ahead());
 }
 
@@ -117,7 +95,7 @@ TEST_CASE("PassesThatSayNothingAreNotCounted") {
 
 TEST_CASE("WithoutAlternationAllPassesReadAhead") {
     PassComparison comparison(false);
-    for (int i = 0; i < 3 * kPeriod; ++i) {
+    for (int i = 0; i < 3 * prefetch::kTrialPeriod; ++i) {
         CHECK(comparison.reads_ahead());
         comparison.end_pass(1.0, 0.5, true);
     }
