@@ -1,7 +1,7 @@
 #include "engine/expert_rounding.h"
 
 #include "engine/expert_weights.h"
-#include "rounding/feedback_factor.h"
+#include "engine/feedback_factors.h"
 #include "rounding/round_matrix.h"
 
 #include "ggml.h"
@@ -24,6 +24,7 @@ Status ExpertRounder::round(const LayerActivations & activations, const MomentsP
     const ExpertParts & parts = source_.experts().parts(id);
     for (const bool down : {false, true}) {
         std::optional<ExpertMoments> moments;
+        std::optional<FeedbackFactors> factors;
         for (size_t p = 0; p < kProjectionCount; p++) {
             const auto projection = static_cast<Projection>(p);
             const RoundedKey key{id, projection, types[p]};
@@ -36,8 +37,9 @@ Status ExpertRounder::round(const LayerActivations & activations, const MomentsP
                     return read.status();
                 }
                 moments.emplace(std::move(read).value());
+                factors.emplace(*moments);
             }
-            Result<RoundedPart> part = round_matrix_part(id, projection, types[p], *moments);
+            Result<RoundedPart> part = round_matrix_part(id, projection, types[p], *moments, &*factors);
             Status status = part.is_ok() ? journal->append(key, part.value()) : part.status();
             if (!status.is_ok()) {
                 return status;
@@ -48,7 +50,7 @@ Status ExpertRounder::round(const LayerActivations & activations, const MomentsP
 }
 
 Result<RoundedPart> ExpertRounder::round_matrix_part(ExpertId id, Projection projection, int32_t type,
-                                                     const ExpertMoments & moments) {
+                                                     const ExpertMoments & moments, FeedbackFactors * factors) {
     const ExpertPart & part = source_.experts().parts(id)[static_cast<size_t>(projection)];
     const int64_t columns = part.columns;
     const size_t row_bytes = ggml_row_size(static_cast<ggml_type>(type), columns);
@@ -67,8 +69,8 @@ Result<RoundedPart> ExpertRounder::round_matrix_part(ExpertId id, Projection pro
         Status status = round_all(nullptr);
         return status.is_ok() ? Result<RoundedPart>(std::move(rounded)) : status;
     }
-    const Result<FeedbackFactor> factor = FeedbackFactor::make(moments.fitted, moments.damping, feedback_group(type));
-    Status status = factor.is_ok() ? round_all(&factor.value()) : factor.status();
+    const Result<const FeedbackFactor *> factor = factors->for_type(type);
+    Status status = factor.is_ok() ? round_all(factor.value()) : factor.status();
     if (!status.is_ok()) {
         return status;
     }

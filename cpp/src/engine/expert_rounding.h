@@ -15,6 +15,8 @@
 
 namespace edgemoe {
 
+class FeedbackFactors;
+
 // One thread at a time, any number of objects. All arguments of the constructor outlive it.
 class ExpertRounder {
 public:
@@ -31,7 +33,7 @@ public:
 
 private:
     Result<RoundedPart> round_matrix_part(ExpertId id, Projection projection, int32_t type,
-                                          const ExpertMoments & moments);
+                                          const ExpertMoments & moments, FeedbackFactors * factors);
 
     const GgufSource & source_;
     const CalibrationSplit & split_;

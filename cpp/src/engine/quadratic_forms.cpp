@@ -2,9 +2,9 @@
 
 #include "engine/expert_moments.h"
 #include "engine/expert_weights.h"
+#include "engine/feedback_factors.h"
 #include "engine/input_rounding.h"
 #include "engine/parallel_work.h"
-#include "rounding/feedback_factor.h"
 #include "rounding/round_matrix.h"
 
 #include "ggml.h"
@@ -13,7 +13,6 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <memory>
 #include <optional>
 
@@ -47,34 +46,6 @@ struct MatrixError {
 // [experts, kProjectionCount] of one layer.
 using LayerErrors = std::vector<std::array<MatrixError, kProjectionCount>>;
 
-// The factors of one set of moments, by group, made when first wanted.
-class Factors {
-public:
-    explicit Factors(const ExpertMoments & moments) : moments_(moments) {}
-
-    // nullptr, with *status ok, for a type without error feedback.
-    const FeedbackFactor * for_type(int32_t type, Status * status) {
-        if (!can_round(type)) {
-            return nullptr;
-        }
-        const int64_t group = feedback_group(type);
-        auto found = factors_.find(group);
-        if (found == factors_.end()) {
-            Result<FeedbackFactor> made = FeedbackFactor::make(moments_.fitted, moments_.damping, group);
-            if (!made.is_ok()) {
-                *status = made.status();
-                return nullptr;
-            }
-            found = factors_.emplace(group, std::make_unique<FeedbackFactor>(std::move(made).value())).first;
-        }
-        return found->second.get();
-    }
-
-private:
-    const ExpertMoments & moments_;
-    std::map<int64_t, std::unique_ptr<FeedbackFactor>> factors_;
-};
-
 // Sum over the sampled rows of w diag(square errors of the inputs) w^T: errors of different columns are independent.
 double input_error(const std::vector<float> & sample, const std::vector<double> & square_errors) {
     const size_t columns = square_errors.size();
@@ -86,7 +57,7 @@ double input_error(const std::vector<float> & sample, const std::vector<double> 
 }
 
 Status matrix_error(const QuadraticFormInputs & work, ExpertId id, Projection projection, const ExpertMoments & moments,
-                    Factors * factors, MatrixError * error) {
+                    FeedbackFactors * factors, MatrixError * error) {
     const ExpertPart & part = work.source.experts().parts(id)[static_cast<size_t>(projection)];
     Result<std::vector<float>> matrix = read_expert_matrix(work.source, id, projection);
     if (!matrix.is_ok()) {
@@ -116,12 +87,9 @@ Status matrix_error(const QuadraticFormInputs & work, ExpertId id, Projection pr
         if (part.columns % ggml_blck_size(static_cast<ggml_type>(type)) != 0) {
             continue;
         }
-        Status status;
-        const FeedbackFactor * factor =
-            work.rounding == Rounding::kFeedback ? factors->for_type(type, &status) : nullptr;
-        if (status.is_ok()) {
-            status = round(type, factor);
-        }
+        const Result<const FeedbackFactor *> factor =
+            work.rounding == Rounding::kFeedback ? factors->for_type(type) : Result<const FeedbackFactor *>(nullptr);
+        const Status status = factor.is_ok() ? round(type, factor.value()) : factor.status();
         if (!status.is_ok()) {
             return status;
         }
@@ -147,7 +115,7 @@ Status expert_errors(const QuadraticFormInputs & work, const LayerActivations & 
     const ExpertParts & parts = work.source.experts().parts(id);
     for (const bool down : {false, true}) {
         std::optional<ExpertMoments> moments;
-        std::optional<Factors> factors;
+        std::optional<FeedbackFactors> factors;
         for (size_t p = 0; p < kProjectionCount; p++) {
             const auto projection = static_cast<Projection>(p);
             if (!parts[p].present || (projection == Projection::kDown) != down) {

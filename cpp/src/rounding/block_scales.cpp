@@ -18,11 +18,12 @@ float nearest_code(float wanted, float current, int32_t lowest, int32_t highest)
 
 }  // namespace
 
-BlockScales::BlockScales(const ScaleFormat & format, int64_t columns)
+BlockScales::BlockScales(const ScaleFormat & format, int64_t columns, int64_t lanes)
     : format_(format),
+      lanes_(lanes),
       n_blocks_(columns / format.block_columns),
       n_shared_(format.block_columns / format.scale_columns),
-      d_(static_cast<size_t>(n_blocks_ * kLanes)),
+      d_(static_cast<size_t>(n_blocks_ * lanes_)),
       dmin_(d_.size()),
       codes_(d_.size() * static_cast<size_t>(n_shared_)),
       minimum_codes_(codes_.size()),
@@ -34,10 +35,10 @@ BlockScales::BlockScales(const ScaleFormat & format, int64_t columns)
 
 // Of one row of scales, what follows from codes, d and dmin.
 void BlockScales::update(int64_t shared) {
-    const float * d = d_.data() + shared / n_shared_ * kLanes;
-    const float * dmin = dmin_.data() + shared / n_shared_ * kLanes;
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-        const auto at = static_cast<size_t>(shared * kLanes + lane);
+    const float * d = d_.data() + shared / n_shared_ * lanes_;
+    const float * dmin = dmin_.data() + shared / n_shared_ * lanes_;
+    for (int64_t lane = 0; lane < lanes_; ++lane) {
+        const auto at = static_cast<size_t>(shared * lanes_ + lane);
         scales_[at] = d[lane] * (format_.code_step * codes_[at] + format_.code_start);
         offsets_[at] = -dmin[lane] * minimum_codes_[at];
         const float inverse = 1.0F / scales_[at];
@@ -54,12 +55,12 @@ bool BlockScales::read(const std::byte * blocks, int64_t n_rows) {
         for (int64_t b = 0; b < n_blocks_; ++b) {
             StoredScales stored;
             format_.read(blocks + (row * n_blocks_ + b) * format_.block_bytes, &stored);
-            const auto at = static_cast<size_t>(b * kLanes + row);
+            const auto at = static_cast<size_t>(b * lanes_ + row);
             d_[at] = ggml_fp16_to_fp32(stored.d);
             dmin_[at] = ggml_fp16_to_fp32(stored.dmin);
             finite = finite && std::isfinite(d_[at]) && std::isfinite(dmin_[at]);
             for (int64_t i = 0; i < n_shared_; ++i) {
-                const auto code = static_cast<size_t>((b * n_shared_ + i) * kLanes + row);
+                const auto code = static_cast<size_t>((b * n_shared_ + i) * lanes_ + row);
                 codes_[code] = static_cast<float>(stored.codes[i]);
                 minimum_codes_[code] = static_cast<float>(stored.minimum_codes[i]);
             }
@@ -75,11 +76,11 @@ void BlockScales::write(std::byte * blocks, int64_t n_rows) const {
     for (int64_t row = 0; row < n_rows; ++row) {
         for (int64_t b = 0; b < n_blocks_; ++b) {
             StoredScales stored;
-            const auto at = static_cast<size_t>(b * kLanes + row);
+            const auto at = static_cast<size_t>(b * lanes_ + row);
             stored.d = ggml_fp32_to_fp16(d_[at]);
             stored.dmin = ggml_fp32_to_fp16(dmin_[at]);
             for (int64_t i = 0; i < n_shared_; ++i) {
-                const auto code = static_cast<size_t>((b * n_shared_ + i) * kLanes + row);
+                const auto code = static_cast<size_t>((b * n_shared_ + i) * lanes_ + row);
                 stored.codes[i] = static_cast<int32_t>(codes_[code]);
                 stored.minimum_codes[i] = static_cast<int32_t>(minimum_codes_[code]);
             }
@@ -90,9 +91,9 @@ void BlockScales::write(std::byte * blocks, int64_t n_rows) const {
 
 void BlockScales::move_scale(int64_t column, const float * change) {
     const int64_t shared = column / format_.scale_columns;
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-        float & code = codes_[static_cast<size_t>(shared * kLanes + lane)];
-        const float step = format_.code_step * d_[static_cast<size_t>(shared / n_shared_ * kLanes + lane)];
+    for (int64_t lane = 0; lane < lanes_; ++lane) {
+        float & code = codes_[static_cast<size_t>(shared * lanes_ + lane)];
+        const float step = format_.code_step * d_[static_cast<size_t>(shared / n_shared_ * lanes_ + lane)];
         code = nearest_code(code + change[lane] / step, code, format_.lowest_code, format_.highest_code);
     }
     update(shared);
@@ -100,9 +101,9 @@ void BlockScales::move_scale(int64_t column, const float * change) {
 
 void BlockScales::move_offset(int64_t column, const float * change) {
     const int64_t shared = column / format_.scale_columns;
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-        float & code = minimum_codes_[static_cast<size_t>(shared * kLanes + lane)];
-        const float step = -dmin_[static_cast<size_t>(shared / n_shared_ * kLanes + lane)];
+    for (int64_t lane = 0; lane < lanes_; ++lane) {
+        float & code = minimum_codes_[static_cast<size_t>(shared * lanes_ + lane)];
+        const float step = -dmin_[static_cast<size_t>(shared / n_shared_ * lanes_ + lane)];
         code = nearest_code(code + change[lane] / step, code, 0, format_.highest_minimum_code);
     }
     update(shared);
@@ -110,8 +111,8 @@ void BlockScales::move_offset(int64_t column, const float * change) {
 
 void BlockScales::move_block(int64_t column, const float * change) {
     const int64_t block = column / format_.block_columns;
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-        float & d = d_[static_cast<size_t>(block * kLanes + lane)];
+    for (int64_t lane = 0; lane < lanes_; ++lane) {
+        float & d = d_[static_cast<size_t>(block * lanes_ + lane)];
         const float wanted = ggml_fp16_to_fp32(ggml_fp32_to_fp16(d * (1.0F + change[lane])));
         d = std::isfinite(wanted) ? wanted : d;
     }

@@ -9,8 +9,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "rounding/panel.h"
-
 namespace edgemoe {
 
 // Scales of one block as they are stored.
@@ -44,7 +42,7 @@ struct ScaleFormat {
 
 class BlockScales {
 public:
-    BlockScales(const ScaleFormat & format, int64_t columns);
+    BlockScales(const ScaleFormat & format, int64_t columns, int64_t lanes);
 
     const ScaleFormat & format() const { return format_; }
 
@@ -52,17 +50,17 @@ public:
     bool read(const std::byte * blocks, int64_t n_rows);
     void write(std::byte * blocks, int64_t n_rows) const;
 
-    // Of the columns that share the scale of `column`, [kLanes] each: scale, 1 / scale (0 where that is not finite),
+    // Of the columns that share the scale of `column`, [lanes] each: scale, 1 / scale (0 where that is not finite),
     // -minimum.
-    const float * scale(int64_t column) const { return scales_.data() + column / format_.scale_columns * kLanes; }
-    const float * inverse(int64_t column) const { return inverses_.data() + column / format_.scale_columns * kLanes; }
-    const float * offset(int64_t column) const { return offsets_.data() + column / format_.scale_columns * kLanes; }
+    const float * scale(int64_t column) const { return scales_.data() + column / format_.scale_columns * lanes_; }
+    const float * inverse(int64_t column) const { return inverses_.data() + column / format_.scale_columns * lanes_; }
+    const float * offset(int64_t column) const { return offsets_.data() + column / format_.scale_columns * lanes_; }
 
-    // Moves scale or offset of the columns around `column` by `change` [kLanes], as nearly as the codes allow.
+    // Moves scale or offset of the columns around `column` by `change` [lanes], as nearly as the codes allow.
     // REQUIRES: the format has codes or minima.
     void move_scale(int64_t column, const float * change);
     void move_offset(int64_t column, const float * change);
-    // Moves d of the block of `column`, and with it all of its scales, by the share `change` [kLanes] of itself, as
+    // Moves d of the block of `column`, and with it all of its scales, by the share `change` [lanes] of itself, as
     // nearly as 16 bits allow.
     void move_block(int64_t column, const float * change);
 
@@ -70,9 +68,10 @@ private:
     void update(int64_t shared);
 
     const ScaleFormat & format_;
+    int64_t lanes_;
     int64_t n_blocks_;
     int64_t n_shared_;  // scales of a block
-    // [blocks][kLanes] and [blocks * n_shared_][kLanes]
+    // [blocks][lanes] and [blocks * n_shared_][lanes]
     std::vector<float> d_;
     std::vector<float> dmin_;
     std::vector<float> codes_;

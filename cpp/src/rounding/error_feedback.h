@@ -10,14 +10,15 @@ namespace edgemoe {
 class BlockChoice;
 class FeedbackFactor;
 
-// Buffers for panels of as many columns as the factor, used again for each panel. One thread at a time.
+// Buffers for panels of as many columns as the factor and `lanes` rows, used again for each panel. One thread at a
+// time.
 class ErrorFeedback {
 public:
     // `factor` is borrowed.
-    explicit ErrorFeedback(const FeedbackFactor & factor);
+    ErrorFeedback(const FeedbackFactor & factor, int64_t lanes);
 
-    // Chooses all columns of `n_rows` rows of weights [n_rows, columns]. REQUIRES: `choice` was opened for these rows,
-    // its group divides the factor's.
+    // Chooses all columns of `n_rows` rows of weights [n_rows, columns]. REQUIRES: n_rows <= lanes, `choice` has as
+    // many lanes and was opened for these rows, its group divides the factor's.
     void run(const float * weights, int64_t n_rows, BlockChoice * choice);
 
 private:
@@ -25,7 +26,8 @@ private:
     void choose_group(int64_t first, int64_t batch, BlockChoice * choice);
 
     const FeedbackFactor & factor_;
-    // [columns][kLanes], in the factor's order: the weights; then, from the front, w - q; what earlier errors add,
+    int64_t lanes_;
+    // [columns][lanes], in the factor's order: the weights; then, from the front, w - q; what earlier errors add,
     // times R.
     std::vector<float> weights_;
     std::vector<float> errors_;

@@ -17,17 +17,18 @@ namespace {
 constexpr int64_t kGroup = kSignColumns;
 
 // Eight columns of a panel while they are chosen: [column][lane].
-using Columns = std::array<float, kGroup * kLanes>;
+using Columns = std::array<float, kGroup * kMostLanes>;
 
 class GridChoice final : public BlockChoice {
 public:
-    GridChoice(const GridFormat & format, int64_t columns)
+    GridChoice(const GridFormat & format, int64_t columns, int64_t lanes)
         : format_(format),
           columns_(columns),
-          search_(format.vectors, format.n_vectors, format.vector_columns),
-          scales_(format.scales, columns),
-          indices_(static_cast<size_t>(columns / format.vector_columns * kLanes)),
-          signs_(static_cast<size_t>(columns / kSignColumns * kLanes)) {}
+          lanes_(lanes),
+          search_(format.vectors, format.n_vectors, format.vector_columns, lanes),
+          scales_(format.scales, columns, lanes),
+          indices_(static_cast<size_t>(columns / format.vector_columns * lanes)),
+          signs_(static_cast<size_t>(columns / kSignColumns * lanes)) {}
 
     int64_t group() const override { return kGroup; }
     BlockScales & scales() override { return scales_; }
@@ -40,7 +41,7 @@ public:
 private:
     enum class Turn { kMakeEven, kAny, kPairs };
 
-    uint16_t * indices(int64_t column) { return indices_.data() + column / format_.vector_columns * kLanes; }
+    uint16_t * indices(int64_t column) { return indices_.data() + column / format_.vector_columns * lanes_; }
     float magnitude(int64_t column, int64_t lane) const;
     bool negative(int64_t column, int64_t lane) const;
 
@@ -52,9 +53,10 @@ private:
 
     const GridFormat & format_;
     int64_t columns_;
+    int64_t lanes_;
     GridSearch search_;
     BlockScales scales_;
-    // [columns / vector_columns][kLanes], [columns / kSignColumns][kLanes]
+    // [columns / vector_columns][lanes], [columns / kSignColumns][lanes]
     std::vector<uint16_t> indices_;
     std::vector<uint8_t> signs_;
 
@@ -79,23 +81,23 @@ void GridChoice::search_first(const float * factor, uint16_t * indices) {
                 }
             }
         }
-        for (int64_t lane = 0; lane < kLanes; lane += kVector) {
+        for (int64_t lane = 0; lane < lanes_; lane += kVector) {
             for (int64_t i = 0; i < n; ++i) {
                 FloatVector sum{};
                 for (int64_t j = 0; j < n; ++j) {
-                    sum += load(wanted_.data() + (first + j) * kLanes + lane) * own[static_cast<size_t>(i * n + j)];
+                    sum += load(wanted_.data() + (first + j) * lanes_ + lane) * own[static_cast<size_t>(i * n + j)];
                 }
                 for (int64_t j = 0; j < first; ++j) {
                     const FloatVector error =
-                        load(wanted_.data() + j * kLanes + lane) -
-                        load(sign_.data() + j * kLanes + lane) * load(magnitude_.data() + j * kLanes + lane);
+                        load(wanted_.data() + j * lanes_ + lane) -
+                        load(sign_.data() + j * lanes_ + lane) * load(magnitude_.data() + j * lanes_ + lane);
                     sum += error * metric_[static_cast<size_t>((first + i) * kGroup + j)];
                 }
-                store(pull.data() + i * kLanes + lane, sum);
+                store(pull.data() + i * lanes_ + lane, sum);
             }
         }
-        search_.find(own.data(), n, sign_.data() + first * kLanes, pull.data(), indices + first / n * kLanes,
-                     magnitude_.data() + first * kLanes);
+        search_.find(own.data(), n, sign_.data() + first * lanes_, pull.data(), indices + first / n * lanes_,
+                     magnitude_.data() + first * lanes_);
     }
 }
 
@@ -104,37 +106,37 @@ void GridChoice::search_again(uint16_t * indices) {
     const int64_t n = format_.vector_columns;
     Columns pull;
     for (int64_t first = 0; first < kGroup; first += n) {
-        for (int64_t lane = 0; lane < kLanes; lane += kVector) {
+        for (int64_t lane = 0; lane < lanes_; lane += kVector) {
             for (int64_t i = 0; i < n; ++i) {
                 FloatVector sum{};
                 for (int64_t j = 0; j < kGroup; ++j) {
-                    FloatVector wanted = load(wanted_.data() + j * kLanes + lane);
+                    FloatVector wanted = load(wanted_.data() + j * lanes_ + lane);
                     if (j < first || j >= first + n) {
-                        wanted -= load(sign_.data() + j * kLanes + lane) * load(magnitude_.data() + j * kLanes + lane);
+                        wanted -= load(sign_.data() + j * lanes_ + lane) * load(magnitude_.data() + j * lanes_ + lane);
                     }
                     sum += wanted * metric_[static_cast<size_t>((first + i) * kGroup + j)];
                 }
-                store(pull.data() + i * kLanes + lane, sum);
+                store(pull.data() + i * lanes_ + lane, sum);
             }
         }
-        search_.find(metric_.data() + first * kGroup + first, kGroup, sign_.data() + first * kLanes, pull.data(),
-                     indices + first / n * kLanes, magnitude_.data() + first * kLanes);
+        search_.find(metric_.data() + first * kGroup + first, kGroup, sign_.data() + first * lanes_, pull.data(),
+                     indices + first / n * lanes_, magnitude_.data() + first * lanes_);
     }
 }
 
 // Turning the sign of i changes the error by 2 s_i g_i, so the cost by 4 s_i g_i (C e)_i + 4 g_i^2 C_ii, and a pair's
 // by 8 s_i g_i s_j g_j C_ij more.
 void GridChoice::turn_signs(Turn turn) {
-    for (int64_t lane = 0; lane < kLanes; lane += kVector) {
+    for (int64_t lane = 0; lane < lanes_; lane += kVector) {
         std::array<FloatVector, kGroup> value;
         std::array<FloatVector, kGroup> error;
         std::array<FloatVector, kGroup> change;
         FloatVector product = splat(1.0F);
         for (size_t i = 0; i < kGroup; ++i) {
-            const FloatVector sign = load(sign_.data() + i * kLanes + lane);
+            const FloatVector sign = load(sign_.data() + i * lanes_ + lane);
             product *= sign;
-            value[i] = sign * load(magnitude_.data() + i * kLanes + lane);
-            error[i] = load(wanted_.data() + i * kLanes + lane) - value[i];
+            value[i] = sign * load(magnitude_.data() + i * lanes_ + lane);
+            error[i] = load(wanted_.data() + i * lanes_ + lane) - value[i];
         }
         for (size_t i = 0; i < kGroup; ++i) {
             FloatVector sum = value[i] * metric_[i * kGroup + i];
@@ -164,28 +166,28 @@ void GridChoice::turn_signs(Turn turn) {
             turned = product < FloatVector{} ? turned : IntVector{};
         }
         for (size_t i = 0; i < kGroup; ++i) {
-            const FloatVector sign = load(sign_.data() + i * kLanes + lane);
+            const FloatVector sign = load(sign_.data() + i * lanes_ + lane);
             const IntVector keeps = (turned & (1 << i)) == IntVector{};
-            store(sign_.data() + i * kLanes + lane, keeps ? sign : -sign);
+            store(sign_.data() + i * lanes_ + lane, keeps ? sign : -sign);
         }
     }
 }
 
 float GridChoice::magnitude(int64_t column, int64_t lane) const {
     const int64_t n = format_.vector_columns;
-    const int64_t index = indices_[static_cast<size_t>(column / n * kLanes + lane)];
+    const int64_t index = indices_[static_cast<size_t>(column / n * lanes_ + lane)];
     return static_cast<float>(format_.vectors[index * n + column % n]);
 }
 
 bool GridChoice::negative(int64_t column, int64_t lane) const {
-    return (signs_[static_cast<size_t>(column / kSignColumns * kLanes + lane)] >> (column % kSignColumns) & 1) != 0;
+    return (signs_[static_cast<size_t>(column / kSignColumns * lanes_ + lane)] >> (column % kSignColumns) & 1) != 0;
 }
 
 void GridChoice::set_problem(int64_t column, const float * target, const float * factor) {
     for (int64_t i = 0; i < kGroup; ++i) {
-        for (int64_t lane = 0; lane < kLanes; lane += kVector) {
-            store(wanted_.data() + i * kLanes + lane,
-                  load(target + i * kLanes + lane) * load(scales_.inverse(column) + lane));
+        for (int64_t lane = 0; lane < lanes_; lane += kVector) {
+            store(wanted_.data() + i * lanes_ + lane,
+                  load(target + i * lanes_ + lane) * load(scales_.inverse(column) + lane));
         }
     }
     for (int64_t i = 0; i < kGroup; ++i) {
@@ -200,11 +202,11 @@ void GridChoice::set_problem(int64_t column, const float * target, const float *
 }
 
 void GridChoice::keep_signs(int64_t column) {
-    uint8_t * signs = signs_.data() + column / kSignColumns * kLanes;
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
+    uint8_t * signs = signs_.data() + column / kSignColumns * lanes_;
+    for (int64_t lane = 0; lane < lanes_; ++lane) {
         unsigned bits = 0;
         for (int64_t i = 0; i < kGroup; ++i) {
-            bits |= static_cast<unsigned>(sign_[static_cast<size_t>(i * kLanes + lane)] < 0.0F) << i;
+            bits |= static_cast<unsigned>(sign_[static_cast<size_t>(i * lanes_ + lane)] < 0.0F) << i;
         }
         signs[lane] = static_cast<uint8_t>(bits);
     }
@@ -212,7 +214,7 @@ void GridChoice::keep_signs(int64_t column) {
 
 void GridChoice::choose(int64_t column, const float * target, const float * factor) {
     set_problem(column, target, factor);
-    for (size_t i = 0; i < sign_.size(); ++i) {
+    for (size_t i = 0; i < static_cast<size_t>(kGroup * lanes_); ++i) {
         sign_[i] = wanted_[i] < 0.0F ? -1.0F : 1.0F;
     }
     search_first(factor, indices(column));
@@ -224,8 +226,8 @@ void GridChoice::choose(int64_t column, const float * target, const float * fact
 void GridChoice::choose_again(int64_t column, const float * target, const float * factor) {
     set_problem(column, target, factor);
     for (int64_t i = 0; i < kGroup; ++i) {
-        for (int64_t lane = 0; lane < kLanes; ++lane) {
-            const auto at = static_cast<size_t>(i * kLanes + lane);
+        for (int64_t lane = 0; lane < lanes_; ++lane) {
+            const auto at = static_cast<size_t>(i * lanes_ + lane);
             sign_[at] = negative(column + i, lane) ? -1.0F : 1.0F;
             magnitude_[at] = magnitude(column + i, lane);
         }
@@ -237,9 +239,9 @@ void GridChoice::choose_again(int64_t column, const float * target, const float 
 
 void GridChoice::levels(int64_t column, int64_t n, float * levels) const {
     for (int64_t i = 0; i < n; ++i) {
-        for (int64_t lane = 0; lane < kLanes; ++lane) {
+        for (int64_t lane = 0; lane < lanes_; ++lane) {
             const float level = magnitude(column + i, lane);
-            levels[i * kLanes + lane] = negative(column + i, lane) ? -level : level;
+            levels[i * lanes_ + lane] = negative(column + i, lane) ? -level : level;
         }
     }
 }
@@ -254,10 +256,10 @@ void GridChoice::close(std::byte * blocks, int64_t n_rows) const {
     for (int64_t row = 0; row < n_rows; ++row) {
         for (int64_t b = 0; b < n_blocks; ++b) {
             for (int64_t i = 0; i < n_vectors; ++i) {
-                indices[static_cast<size_t>(i)] = indices_[static_cast<size_t>((b * n_vectors + i) * kLanes + row)];
+                indices[static_cast<size_t>(i)] = indices_[static_cast<size_t>((b * n_vectors + i) * lanes_ + row)];
             }
             for (int64_t i = 0; i < kSigns; ++i) {
-                signs[static_cast<size_t>(i)] = signs_[static_cast<size_t>((b * kSigns + i) * kLanes + row)];
+                signs[static_cast<size_t>(i)] = signs_[static_cast<size_t>((b * kSigns + i) * lanes_ + row)];
             }
             format_.write_choice(indices.data(), signs.data(),
                                  blocks + (row * n_blocks + b) * format_.scales.block_bytes);
@@ -267,9 +269,9 @@ void GridChoice::close(std::byte * blocks, int64_t n_rows) const {
 
 }  // namespace
 
-std::unique_ptr<BlockChoice> make_grid_choice(int32_t ggml_type, int64_t columns) {
+std::unique_ptr<BlockChoice> make_grid_choice(int32_t ggml_type, int64_t columns, int64_t lanes) {
     const GridFormat * format = grid_format(ggml_type);
-    return format == nullptr ? nullptr : std::make_unique<GridChoice>(*format, columns);
+    return format == nullptr ? nullptr : std::make_unique<GridChoice>(*format, columns, lanes);
 }
 
 }  // namespace edgemoe

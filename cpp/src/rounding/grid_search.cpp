@@ -16,8 +16,9 @@ constexpr int64_t kMostFeatures = GridSearch::kMostColumns * (GridSearch::kMostC
 
 }  // namespace
 
-GridSearch::GridSearch(const uint8_t * vectors, int32_t n_vectors, int64_t columns)
-    : n_vectors_(n_vectors),
+GridSearch::GridSearch(const uint8_t * vectors, int32_t n_vectors, int64_t columns, int64_t lanes)
+    : lanes_(lanes),
+      n_vectors_(n_vectors),
       columns_(columns),
       n_features_(columns * (columns + 1) / 2),
       vectors_(vectors, vectors + n_vectors * columns),
@@ -50,17 +51,17 @@ void GridSearch::find(const float * metric, int64_t metric_stride, const float *
             base_cost_[static_cast<size_t>(v)] += weight * square[v];
         }
     }
-    for (int64_t lane = 0; lane < kLanes; lane += kVector) {
+    for (int64_t lane = 0; lane < lanes_; lane += kVector) {
         std::array<FloatVector, kMostFeatures> weights;
         size_t f = 0;
         for (int64_t i = 0; i < columns_; ++i) {
-            const FloatVector sign = load(signs + i * kLanes + lane);
+            const FloatVector sign = load(signs + i * lanes_ + lane);
             for (int64_t j = i + 1; j < columns_; ++j) {
-                weights[f++] = sign * load(signs + j * kLanes + lane) * (2.0F * metric[i * metric_stride + j]);
+                weights[f++] = sign * load(signs + j * lanes_ + lane) * (2.0F * metric[i * metric_stride + j]);
             }
         }
         for (int64_t i = 0; i < columns_; ++i) {
-            weights[f++] = load(signs + i * kLanes + lane) * load(pull + i * kLanes + lane) * -2.0F;
+            weights[f++] = load(signs + i * lanes_ + lane) * load(pull + i * lanes_ + lane) * -2.0F;
         }
         FloatVector least_cost = splat(std::numeric_limits<float>::max());
         IntVector best{};
@@ -91,7 +92,7 @@ void GridSearch::find(const float * metric, int64_t metric_stride, const float *
             const int32_t index = best[l];
             indices[lane + l] = static_cast<uint16_t>(index);
             for (int64_t i = 0; i < columns_; ++i) {
-                magnitudes[i * kLanes + lane + l] = vectors_[static_cast<size_t>(index * columns_ + i)];
+                magnitudes[i * lanes_ + lane + l] = vectors_[static_cast<size_t>(index * columns_ + i)];
             }
         }
     }

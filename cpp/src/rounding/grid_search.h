@@ -17,15 +17,16 @@ public:
     static constexpr int64_t kMostColumns = 8;
 
     // `vectors`: magnitudes [n_vectors][columns]. REQUIRES: n_vectors a multiple of 4, columns <= kMostColumns.
-    GridSearch(const uint8_t * vectors, int32_t n_vectors, int64_t columns);
+    GridSearch(const uint8_t * vectors, int32_t n_vectors, int64_t columns, int64_t lanes);
 
-    // Finds the cheapest vector of each lane: sets `indices` [kLanes] and `magnitudes` [columns][kLanes]. `metric`
-    // [columns][columns] = C, rows `metric_stride` apart; `signs` [columns][kLanes], 1 or -1; `pull` [columns][kLanes]
+    // Finds the cheapest vector of each lane: sets `indices` [lanes] and `magnitudes` [columns][lanes]. `metric`
+    // [columns][columns] = C, rows `metric_stride` apart; `signs` [columns][lanes], 1 or -1; `pull` [columns][lanes]
     // = (C t)_i. Targets are in units of the scale.
     void find(const float * metric, int64_t metric_stride, const float * signs, const float * pull, uint16_t * indices,
               float * magnitudes);
 
 private:
+    int64_t lanes_;
     int64_t n_vectors_;
     int64_t columns_;
     int64_t n_features_;

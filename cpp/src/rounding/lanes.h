@@ -1,6 +1,5 @@
-// Rows side by side: rounding works on panels of kLanes rows, transposed, so that inner loops run over rows and every
-// step is a vector instruction. The vector types are GCC's and Clang's; where the machine has shorter registers the
-// compiler uses several.
+// Vectors of a panel's lanes. The types are GCC's and Clang's; where the machine has shorter registers the compiler
+// uses several.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +8,6 @@
 #include "rounding/panel.h"
 
 namespace edgemoe {
-
-// Rows of one vector.
-constexpr int64_t kVector = 16;
-static_assert(kLanes % kVector == 0);
 
 typedef float FloatVector __attribute__((vector_size(kVector * sizeof(float))));
 typedef int32_t IntVector __attribute__((vector_size(kVector * sizeof(int32_t))));

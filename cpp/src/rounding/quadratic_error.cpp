@@ -20,10 +20,10 @@ double quadratic_error(int32_t ggml_type, const float * weights, const std::byte
     const ggml_to_float_t to_float = ggml_get_type_traits(type)->to_float;
     const Eigen::Map<const Matrix> metric(moments.data(), columns, columns);
     // One sum a panel, added up in their order.
-    std::vector<double> sums(static_cast<size_t>((n_rows + kLanes - 1) / kLanes));
+    std::vector<double> sums(static_cast<size_t>((n_rows + kMostLanes - 1) / kMostLanes));
     parallel_for(static_cast<int64_t>(sums.size()), n_threads, [&](int64_t panel) {
-        const int64_t first = panel * kLanes;
-        const int64_t n = std::min(kLanes, n_rows - first);
+        const int64_t first = panel * kMostLanes;
+        const int64_t n = std::min(kMostLanes, n_rows - first);
         Matrix errors(n, columns);
         to_float(blocks + static_cast<size_t>(first) * row_bytes, errors.data(), n * columns);
         errors = Eigen::Map<const Matrix>(weights + first * columns, n, columns) - errors;

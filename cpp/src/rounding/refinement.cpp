@@ -17,16 +17,16 @@ namespace edgemoe {
 namespace {
 
 using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using Panel = Eigen::Matrix<float, Eigen::Dynamic, kLanes, Eigen::RowMajor>;
-using Lanes = Eigen::Array<float, 1, kLanes>;
+using Lanes = Eigen::Array<float, 1, Eigen::Dynamic, Eigen::RowMajor>;
 
 constexpr auto kGroup = static_cast<size_t>(FeedbackFactor::kLargestGroup);
 
 }  // namespace
 
-Refinement::Refinement(const FeedbackFactor & factor)
+Refinement::Refinement(const FeedbackFactor & factor, int64_t lanes)
     : factor_(factor),
-      weights_(static_cast<size_t>(factor.columns() * kLanes)),
+      lanes_(lanes),
+      weights_(static_cast<size_t>(factor.columns() * lanes)),
       errors_(weights_.size()),
       pulls_(weights_.size()),
       changes_(weights_.size()),
@@ -34,13 +34,13 @@ Refinement::Refinement(const FeedbackFactor & factor)
 
 // Takes the errors of n columns as they are now, and adds what they changed by to changes_.
 void Refinement::set_errors(int64_t column, int64_t n, BlockChoice * choice) {
-    float * levels = levels_.data() + column * kLanes;
+    float * levels = levels_.data() + column * lanes_;
     choice->levels(column, n, levels);
     for (int64_t i = 0; i < n; ++i) {
         const float * scale = choice->scales().scale(column + i);
         const float * offset = choice->scales().offset(column + i);
-        const int64_t at = (column + i) * kLanes;
-        for (int64_t lane = 0; lane < kLanes; lane += kVector) {
+        const int64_t at = (column + i) * lanes_;
+        for (int64_t lane = 0; lane < lanes_; lane += kVector) {
             const FloatVector error = load(weights_.data() + at + lane) -
                                       (load(scale + lane) * load(levels_.data() + at + lane) + load(offset + lane));
             store(changes_.data() + at + lane,
@@ -53,16 +53,17 @@ void Refinement::set_errors(int64_t column, int64_t n, BlockChoice * choice) {
 void Refinement::start(const float * weights, int64_t n_rows, BlockChoice * choice) {
     const int64_t n = factor_.columns();
     for (int64_t j = 0; j < n; ++j) {
-        float * to = weights_.data() + j * kLanes;
+        float * to = weights_.data() + j * lanes_;
         for (int64_t row = 0; row < n_rows; ++row) {
             to[row] = weights[row * n + j];
         }
-        std::fill(to + n_rows, to + kLanes, 0.0F);
+        std::fill(to + n_rows, to + lanes_, 0.0F);
     }
     std::fill(errors_.begin(), errors_.end(), 0.0F);
     set_errors(0, n, choice);
     const Eigen::Map<const Matrix> metric(factor_.metric(), n, n);
-    Eigen::Map<Panel>(pulls_.data(), n, kLanes).noalias() = metric * Eigen::Map<const Panel>(errors_.data(), n, kLanes);
+    Eigen::Map<Matrix>(pulls_.data(), n, lanes_).noalias() =
+        metric * Eigen::Map<const Matrix>(errors_.data(), n, lanes_);
 
     if (group_ == choice->group()) {
         return;
@@ -82,32 +83,32 @@ void Refinement::start(const float * weights, int64_t n_rows, BlockChoice * choi
 void Refinement::choose_group(int64_t column, int64_t block, int64_t n_block, BlockChoice * choice) {
     const int64_t n = factor_.columns();
     const float * inverse = own_inverses_.data() + column * group_;
-    std::array<float, kGroup * kLanes> target;
-    std::array<float, kGroup * kLanes> before;
+    std::array<float, kGroup * kMostLanes> target;
+    std::array<float, kGroup * kMostLanes> before;
     for (int64_t i = 0; i < group_; ++i) {
-        const int64_t at = (column + i) * kLanes;
-        for (int64_t lane = 0; lane < kLanes; lane += kVector) {
+        const int64_t at = (column + i) * lanes_;
+        for (int64_t lane = 0; lane < lanes_; lane += kVector) {
             FloatVector sum = load(weights_.data() + at + lane) - load(errors_.data() + at + lane);
             for (int64_t j = 0; j < group_; ++j) {
-                sum += load(pulls_.data() + (column + j) * kLanes + lane) * inverse[i * group_ + j];
+                sum += load(pulls_.data() + (column + j) * lanes_ + lane) * inverse[i * group_ + j];
             }
-            store(target.data() + i * kLanes + lane, sum);
+            store(target.data() + i * lanes_ + lane, sum);
         }
     }
-    std::copy_n(errors_.data() + column * kLanes, group_ * kLanes, before.begin());
+    std::copy_n(errors_.data() + column * lanes_, group_ * lanes_, before.begin());
     choice->choose_again(column, target.data(), own_factors_.data() + column * group_);
     set_errors(column, group_, choice);
-    for (int64_t i = 0; i < group_ * kLanes; ++i) {
+    for (int64_t i = 0; i < group_ * lanes_; ++i) {
         before[static_cast<size_t>(i)] =
-            errors_[static_cast<size_t>(column * kLanes + i)] - before[static_cast<size_t>(i)];
+            errors_[static_cast<size_t>(column * lanes_ + i)] - before[static_cast<size_t>(i)];
     }
     for (int64_t row = block; row < block + n_block; ++row) {
         const float * metric = factor_.metric() + row * n + column;
-        float * pull = pulls_.data() + row * kLanes;
-        for (int64_t lane = 0; lane < kLanes; lane += kVector) {
+        float * pull = pulls_.data() + row * lanes_;
+        for (int64_t lane = 0; lane < lanes_; lane += kVector) {
             FloatVector sum = load(pull + lane);
             for (int64_t j = 0; j < group_; ++j) {
-                sum += load(before.data() + j * kLanes + lane) * metric[j];
+                sum += load(before.data() + j * lanes_ + lane) * metric[j];
             }
             store(pull + lane, sum);
         }
@@ -119,16 +120,16 @@ void Refinement::move_scale(int64_t column, int64_t block, int64_t n_block, Bloc
     const int64_t n = factor_.columns();
     const int64_t width = choice->scales().format().scale_columns;
     const Eigen::Map<const Matrix> metric(factor_.metric(), n, n);
-    const Eigen::Map<const Panel> levels(levels_.data() + column * kLanes, width, kLanes);
-    const Eigen::Map<const Panel> pulls(pulls_.data() + column * kLanes, width, kLanes);
-    const Eigen::Map<const Panel> errors(errors_.data() + column * kLanes, width, kLanes);
-    const Panel product = metric.block(column, column, width, width) * levels;
+    const Eigen::Map<const Matrix> levels(levels_.data() + column * lanes_, width, lanes_);
+    const Eigen::Map<const Matrix> pulls(pulls_.data() + column * lanes_, width, lanes_);
+    const Eigen::Map<const Matrix> errors(errors_.data() + column * lanes_, width, lanes_);
+    const Matrix product = metric.block(column, column, width, width) * levels;
     const Lanes change =
         (levels.array() * pulls.array()).colwise().sum() / (levels.array() * product.array()).colwise().sum();
-    const Panel before = errors;
+    const Matrix before = errors;
     choice->scales().move_scale(column, change.data());
     set_errors(column, width, choice);
-    Eigen::Map<Panel>(pulls_.data() + block * kLanes, n_block, kLanes).noalias() +=
+    Eigen::Map<Matrix>(pulls_.data() + block * lanes_, n_block, lanes_).noalias() +=
         metric.block(block, column, n_block, width) * (errors - before);
 }
 
@@ -137,13 +138,13 @@ void Refinement::move_offset(int64_t column, int64_t block, int64_t n_block, Blo
     const int64_t n = factor_.columns();
     const int64_t width = choice->scales().format().scale_columns;
     const Eigen::Map<const Matrix> metric(factor_.metric(), n, n);
-    const Eigen::Map<const Panel> pulls(pulls_.data() + column * kLanes, width, kLanes);
-    const Eigen::Map<const Panel> errors(errors_.data() + column * kLanes, width, kLanes);
+    const Eigen::Map<const Matrix> pulls(pulls_.data() + column * lanes_, width, lanes_);
+    const Eigen::Map<const Matrix> errors(errors_.data() + column * lanes_, width, lanes_);
     const Lanes change = pulls.array().colwise().sum() / metric.block(column, column, width, width).sum();
-    const Panel before = errors;
+    const Matrix before = errors;
     choice->scales().move_offset(column, change.data());
     set_errors(column, width, choice);
-    Eigen::Map<Panel>(pulls_.data() + block * kLanes, n_block, kLanes).noalias() +=
+    Eigen::Map<Matrix>(pulls_.data() + block * lanes_, n_block, lanes_).noalias() +=
         metric.block(block, column, n_block, width) * (errors - before);
 }
 
@@ -151,16 +152,16 @@ void Refinement::move_offset(int64_t column, int64_t block, int64_t n_block, Blo
 void Refinement::move_block_scale(int64_t block, int64_t n_block, BlockChoice * choice) {
     const int64_t n = factor_.columns();
     const Eigen::Map<const Matrix> metric(factor_.metric(), n, n);
-    Panel values = Eigen::Map<const Panel>(levels_.data() + block * kLanes, n_block, kLanes);
+    Matrix values = Eigen::Map<const Matrix>(levels_.data() + block * lanes_, n_block, lanes_);
     for (int64_t i = 0; i < n_block; ++i) {
-        values.row(i).array() *= Eigen::Map<const Lanes>(choice->scales().scale(block + i));
+        values.row(i).array() *= Eigen::Map<const Lanes>(choice->scales().scale(block + i), lanes_);
     }
-    Eigen::Map<Panel> pulls(pulls_.data() + block * kLanes, n_block, kLanes);
-    const Eigen::Map<const Panel> errors(errors_.data() + block * kLanes, n_block, kLanes);
-    const Panel product = metric.block(block, block, n_block, n_block) * values;
+    Eigen::Map<Matrix> pulls(pulls_.data() + block * lanes_, n_block, lanes_);
+    const Eigen::Map<const Matrix> errors(errors_.data() + block * lanes_, n_block, lanes_);
+    const Matrix product = metric.block(block, block, n_block, n_block) * values;
     const Lanes change =
         (values.array() * pulls.array()).colwise().sum() / (values.array() * product.array()).colwise().sum();
-    const Panel before = errors;
+    const Matrix before = errors;
     choice->scales().move_block(block, change.data());
     set_errors(block, n_block, choice);
     pulls.noalias() += metric.block(block, block, n_block, n_block) * (errors - before);
@@ -186,12 +187,12 @@ void Refinement::run(const float * weights, int64_t n_rows, int n_sweeps, BlockC
     const int64_t n = factor_.columns();
     const int64_t width = choice->scales().format().block_columns;
     const Eigen::Map<const Matrix> metric(factor_.metric(), n, n);
-    const Eigen::Map<const Panel> changes(changes_.data(), n, kLanes);
-    Eigen::Map<Panel> pulls(pulls_.data(), n, kLanes);
+    const Eigen::Map<const Matrix> changes(changes_.data(), n, lanes_);
+    Eigen::Map<Matrix> pulls(pulls_.data(), n, lanes_);
     start(weights, n_rows, choice);
     for (int sweep = 0; sweep < n_sweeps; ++sweep) {
         for (int64_t block = 0; block < n; block += width) {
-            std::fill_n(changes_.data() + block * kLanes, width * kLanes, 0.0F);
+            std::fill_n(changes_.data() + block * lanes_, width * lanes_, 0.0F);
             sweep_block(block, width, choice);
             const int64_t end = block + width;
             pulls.topRows(block).noalias() += metric.block(0, block, block, width) * changes.middleRows(block, width);

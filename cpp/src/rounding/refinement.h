@@ -12,14 +12,15 @@ namespace edgemoe {
 class BlockChoice;
 class FeedbackFactor;
 
-// Buffers for panels of as many columns as the factor, used again for each panel. One thread at a time.
+// Buffers for panels of as many columns as the factor and `lanes` rows, used again for each panel. One thread at a
+// time.
 class Refinement {
 public:
     // `factor` is borrowed.
-    explicit Refinement(const FeedbackFactor & factor);
+    Refinement(const FeedbackFactor & factor, int64_t lanes);
 
-    // Goes `n_sweeps` times through all columns of `n_rows` rows of weights [n_rows, columns]. REQUIRES: all columns of
-    // `choice` are chosen.
+    // Goes `n_sweeps` times through all columns of `n_rows` rows of weights [n_rows, columns]. REQUIRES: n_rows <=
+    // lanes, `choice` has as many lanes, and all of its columns are chosen.
     void run(const float * weights, int64_t n_rows, int n_sweeps, BlockChoice * choice);
 
 private:
@@ -32,12 +33,13 @@ private:
     void set_errors(int64_t column, int64_t n, BlockChoice * choice);
 
     const FeedbackFactor & factor_;
+    int64_t lanes_;
     // For each group of columns: F and the inverse of its part of H, [columns][group]; made for the group of the last
     // choice.
     int64_t group_ = 0;
     std::vector<float> own_factors_;
     std::vector<float> own_inverses_;
-    // [columns][kLanes], in the matrix's order: weights; w - q; H (w - q), up to date for the block at hand; changes of
+    // [columns][lanes], in the matrix's order: weights; w - q; H (w - q), up to date for the block at hand; changes of
     // w - q in that block.
     std::vector<float> weights_;
     std::vector<float> errors_;

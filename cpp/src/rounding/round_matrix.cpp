@@ -109,7 +109,8 @@ Status round_matrix(int32_t ggml_type, const float * weights, int64_t n_rows, in
     ggml_quantize_init(type);
     const auto row_bytes = static_cast<int64_t>(ggml_row_size(type, columns));
     std::atomic<bool> finite{true};
-    const int64_t n_panels = (n_rows + kLanes - 1) / kLanes;
+    const int64_t lanes = panel_lanes(n_rows);
+    const int64_t n_panels = (n_rows + lanes - 1) / lanes;
     const int64_t n_workers = std::clamp<int64_t>(n_threads, 1, n_panels);
     std::atomic<int64_t> next{0};
     parallel_for(n_workers, n_threads, [&](int64_t /*worker*/) {
@@ -117,16 +118,16 @@ Status round_matrix(int32_t ggml_type, const float * weights, int64_t n_rows, in
         std::unique_ptr<ErrorFeedback> feedback;
         std::unique_ptr<Refinement> refinement;
         if (factor != nullptr) {
-            choice = make_scalar_choice(type, columns);
+            choice = make_scalar_choice(type, columns, lanes);
             if (choice == nullptr) {
-                choice = make_grid_choice(type, columns);
+                choice = make_grid_choice(type, columns, lanes);
             }
-            feedback = std::make_unique<ErrorFeedback>(*factor);
-            refinement = std::make_unique<Refinement>(*factor);
+            feedback = std::make_unique<ErrorFeedback>(*factor, lanes);
+            refinement = std::make_unique<Refinement>(*factor, lanes);
         }
         for (int64_t panel = next++; panel < n_panels && finite; panel = next++) {
-            const int64_t first = panel * kLanes;
-            const int64_t n = std::min(kLanes, n_rows - first);
+            const int64_t first = panel * lanes;
+            const int64_t n = std::min(lanes, n_rows - first);
             const float * rows = weights + first * columns;
             std::byte * to = blocks + first * row_bytes;
             ggml_quantize_chunk(type, rows, to, 0, n, columns, importance != nullptr ? usable.data() : nullptr);

@@ -13,11 +13,12 @@ namespace {
 
 class ScalarChoice final : public BlockChoice {
 public:
-    ScalarChoice(const ScalarFormat & format, int64_t columns)
+    ScalarChoice(const ScalarFormat & format, int64_t columns, int64_t lanes)
         : format_(format),
           columns_(columns),
-          scales_(format.scales, columns),
-          codes_(static_cast<size_t>(columns * kLanes)) {
+          lanes_(lanes),
+          scales_(format.scales, columns, lanes),
+          codes_(static_cast<size_t>(columns * lanes)) {
         for (int32_t code = 0; code < format.n_levels; ++code) {
             levels_[static_cast<size_t>(code)] =
                 static_cast<float>(format.levels != nullptr ? format.levels[code] : format.first_level + code);
@@ -37,16 +38,17 @@ public:
 private:
     const ScalarFormat & format_;
     int64_t columns_;
+    int64_t lanes_;
     BlockScales scales_;
     std::array<float, 256> levels_{};
-    // [columns][kLanes]
+    // [columns][lanes]
     std::vector<uint8_t> codes_;
 };
 
 void ScalarChoice::choose(int64_t column, const float * target, const float * /*factor*/) {
     const FloatVector highest = splat(static_cast<float>(format_.n_levels - 1));
     const auto first_level = static_cast<float>(format_.first_level);
-    for (int64_t lane = 0; lane < kLanes; lane += kVector) {
+    for (int64_t lane = 0; lane < lanes_; lane += kVector) {
         const FloatVector wanted =
             (load(target + lane) - load(scales_.offset(column) + lane)) * load(scales_.inverse(column) + lane);
         IntVector code{};
@@ -58,13 +60,13 @@ void ScalarChoice::choose(int64_t column, const float * target, const float * /*
                     wanted > splat(0.5F * static_cast<float>(format_.levels[i - 1] + format_.levels[i]));  // true is -1
             }
         }
-        store_bytes(codes_.data() + column * kLanes + lane, code);
+        store_bytes(codes_.data() + column * lanes_ + lane, code);
     }
 }
 
 void ScalarChoice::levels(int64_t column, int64_t n, float * levels) const {
-    const uint8_t * codes = codes_.data() + column * kLanes;
-    for (int64_t i = 0; i < n * kLanes; ++i) {
+    const uint8_t * codes = codes_.data() + column * lanes_;
+    for (int64_t i = 0; i < n * lanes_; ++i) {
         levels[i] = levels_[codes[i]];
     }
 }
@@ -76,9 +78,9 @@ void ScalarChoice::close(std::byte * blocks, int64_t n_rows) const {
     std::vector<uint8_t> codes(static_cast<size_t>(block_columns));
     for (int64_t row = 0; row < n_rows; ++row) {
         for (int64_t b = 0; b < n_blocks; ++b) {
-            const uint8_t * from = codes_.data() + b * block_columns * kLanes + row;
+            const uint8_t * from = codes_.data() + b * block_columns * lanes_ + row;
             for (int64_t i = 0; i < block_columns; ++i) {
-                codes[static_cast<size_t>(i)] = from[i * kLanes];
+                codes[static_cast<size_t>(i)] = from[i * lanes_];
             }
             format_.write_codes(codes.data(), blocks + (row * n_blocks + b) * format_.scales.block_bytes);
         }
@@ -87,9 +89,9 @@ void ScalarChoice::close(std::byte * blocks, int64_t n_rows) const {
 
 }  // namespace
 
-std::unique_ptr<BlockChoice> make_scalar_choice(int32_t ggml_type, int64_t columns) {
+std::unique_ptr<BlockChoice> make_scalar_choice(int32_t ggml_type, int64_t columns, int64_t lanes) {
     const ScalarFormat * format = scalar_format(ggml_type);
-    return format == nullptr ? nullptr : std::make_unique<ScalarChoice>(*format, columns);
+    return format == nullptr ? nullptr : std::make_unique<ScalarChoice>(*format, columns, lanes);
 }
 
 }  // namespace edgemoe

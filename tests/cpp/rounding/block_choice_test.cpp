@@ -19,10 +19,11 @@ namespace {
 
 constexpr int64_t kRows = 37;
 constexpr int64_t kColumns = 512;
+constexpr int64_t kLanes = 48;
 
 std::unique_ptr<BlockChoice> make_choice(int32_t type) {
-    std::unique_ptr<BlockChoice> choice = make_scalar_choice(type, kColumns);
-    return choice != nullptr ? std::move(choice) : make_grid_choice(type, kColumns);
+    std::unique_ptr<BlockChoice> choice = make_scalar_choice(type, kColumns, kLanes);
+    return choice != nullptr ? std::move(choice) : make_grid_choice(type, kColumns, kLanes);
 }
 
 std::vector<std::byte> quantized_by_ggml(int32_t type, const std::vector<float> & weights) {
