@@ -3,10 +3,10 @@
 python benchmarks/pack_large.py MODEL --text TEXT
 
 MODEL is one of make_model.py's, for example `--shape olmoe --type Q8_0` (7B weights, random). Each job is a process
-of its own, in a memory cgroup of --memory. Then packing is started over and over, and killed (SIGKILL) at moments drawn
-from a share of the time that it took whole: each time the output must be absent, or byte for byte that of the run that
-was left alone, and what was rounded before the kill must still be there. Writes a JSON file, which is also in --work:
-what was measured with the same settings is not measured again.
+of its own, in a memory cgroup of --memory. Packing is first killed (SIGKILL) at random moments, as often as --kills
+says: there must be no output file then, and what was rounded before must still be there. Then it is started once more
+and left alone. --compare also packs without kills, and compares the files byte for byte. Writes a JSON file, which is
+also in --work: what was measured with the same settings is not measured again.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ import machine
 from edgemoe.memory import parse_size
 from outputs import write_record
 
-# Steps of packing whose results the profile keeps: a second start does not take them again.
-KEPT_STEPS = ("errors of each type", "damage of each layer")
 # What makes two runs the same.
 SETTINGS = ("model", "model_bytes", "edgemoe", "threads", "tokens", "bits")
 
@@ -132,38 +130,26 @@ def torn_bytes(arguments: argparse.Namespace) -> int:
     return int(arguments.threads * edgemoe.inspect(arguments.model).largest_expert_bytes)
 
 
-def kill_often(arguments: argparse.Namespace, seconds: float, expected: str) -> dict[str, Any]:
-    """Packs with kills in between; raises AssertionError where a kill left something that it must not."""
-    output = arguments.work / "killed.gguf"
+def kill_often(arguments: argparse.Namespace, output: Path) -> list[dict[str, float]]:
+    """Starts packing and kills it, over and over; AssertionError where a kill left or took what it must not."""
     journal = output.with_name(output.name + ".rounding")
-    output.unlink(missing_ok=True)
-    journal.unlink(missing_ok=True)
+    for path in (output, journal):
+        path.unlink(missing_ok=True)
     moments = random.Random(arguments.seed)
     kills: list[dict[str, float]] = []
     kept = 0
     torn = torn_bytes(arguments)
-    while len(kills) < arguments.kills:
-        after = moments.uniform(0.0, arguments.kill_share * seconds)
+    for _ in range(arguments.kills):
+        after = moments.uniform(0.0, arguments.kill_seconds)
         finished = run(arguments, "pack", output, timeout_s=after)
-        if not finished.timed_out:  # it was faster than the kill
-            assert finished.exit_code == 0, finished.stderr
+        assert finished.timed_out, f"it ended before it was killed: {finished.stderr}"
+        assert not output.exists(), "a kill left an output file"
         size = journal.stat().st_size if journal.exists() else 0
-        if output.exists():
-            assert digest(output) == expected, "the output is not that of the run that was left alone"
-            output.unlink()
-            size = 0
-        else:
-            assert finished.timed_out
-            assert size >= kept - torn, "what was rounded before is gone"
+        assert size >= kept - torn, "what was rounded before is gone"
         kept = size
-        if finished.timed_out:
-            kills.append({"after_seconds": after, "journal_bytes": size})
-            print(f"killed after {after:.1f} s: {size / 2**20:.1f} MiB rounded are kept", flush=True)
-    last = whole(arguments, "pack", output)
-    assert digest(output) == expected, "the output is not that of the run that was left alone"
-    assert kept == 0 or last["report"]["resumed_matrices"] > 0
-    output.unlink()
-    return {"kills": kills, "last": last}
+        kills.append({"after_seconds": after, "journal_bytes": size})
+        print(f"killed after {after:.1f} s: {size / 2**20:.1f} MiB rounded are kept", flush=True)
+    return kills
 
 
 def start_record(arguments: argparse.Namespace, before: Path) -> dict[str, Any]:
@@ -196,7 +182,8 @@ def main() -> int:
     parser.add_argument("--model-memory", default="3GiB", help="ceiling that edgemoe is given")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--kill-share", type=float, default=0.25, help="of the time that packing takes, at most")
+    parser.add_argument("--kill-seconds", type=float, default=90.0, help="after the start, at most")
+    parser.add_argument("--compare", action="store_true", help="with a run that is not killed")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("build/pack-large"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/pack-large.json"))
@@ -218,13 +205,19 @@ def main() -> int:
         for path in (measured, arguments.out):
             write_record(path, record)
 
-    for job, made in (("profile", arguments.profile), ("pack", packed)):
-        if job not in record or not made.exists():
-            record[job] = whole(arguments, job, packed)
-            keep()
-    if arguments.kills:
-        again = sum(seconds for step, seconds in record["pack"]["steps"].items() if step not in KEPT_STEPS)
-        record["killed"] = kill_often(arguments, again, digest(packed))
+    if "profile" not in record or not arguments.profile.exists():
+        record["profile"] = whole(arguments, "profile", packed)
+        keep()
+    if "pack" not in record or not packed.exists():
+        record["kills"] = kill_often(arguments, packed)
+        record["pack"] = whole(arguments, "pack", packed)
+        rounded = any(kill["journal_bytes"] > torn_bytes(arguments) for kill in record["kills"])
+        assert not rounded or record["pack"]["report"]["resumed_matrices"] > 0, "it began anew"
+        keep()
+    if arguments.compare:
+        undisturbed = packed.with_name("undisturbed.gguf")
+        record["undisturbed"] = whole(arguments, "pack", undisturbed)
+        assert digest(packed) == digest(undisturbed), "the output is not that of a run that is left alone"
     keep()
     return 0
 
