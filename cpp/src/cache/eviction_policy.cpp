@@ -25,13 +25,15 @@ constexpr std::array kPolicies = {
 
 }  // namespace
 
-std::unique_ptr<EvictionPolicy> make_eviction_policy(const std::string & name, PolicyShape shape) {
+Result<std::unique_ptr<EvictionPolicy>> make_eviction_policy(const std::string & name, PolicyShape shape) {
+    std::string known;
     for (const NamedPolicy & policy : kPolicies) {
         if (name == policy.name) {
             return policy.make(shape);
         }
+        known += (known.empty() ? "" : ", ") + std::string(policy.name);
     }
-    return nullptr;
+    return Status(StatusCode::kInvalidArgument, "eviction policy '" + name + "' is unknown; choose one of " + known);
 }
 
 std::vector<std::string> eviction_policy_names() {

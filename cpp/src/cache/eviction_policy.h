@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/expert_id.h"
+#include "base/status.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -79,9 +80,9 @@ struct PolicyShape {
 };
 
 // "lru", "lfu", "decayed-frequency", "frequency-distance" (the EdgeMoE paper's), "two-timescale", "next-use" (by
-// on_scores) and "default" (docs/cache.md says which and why). nullptr for an unknown name.
+// on_scores) and "default" (docs/cache.md says which and why). kInvalidArgument, with the names there are, for another.
 constexpr const char * kDefaultPolicyAlias = "default";
-std::unique_ptr<EvictionPolicy> make_eviction_policy(const std::string & name, PolicyShape shape);
+Result<std::unique_ptr<EvictionPolicy>> make_eviction_policy(const std::string & name, PolicyShape shape);
 std::vector<std::string> eviction_policy_names();
 
 }  // namespace edgemoe

@@ -59,42 +59,46 @@ Result<RoundedPart> ExpertRounder::round_matrix_part(ExpertId id, Projection pro
         return matrix.status();
     }
     const std::vector<float> importance = moments.importance();
+    const size_t n_bytes = static_cast<size_t>(part.rows) * row_bytes;
     RoundedPart rounded;
-    rounded.bytes.resize(static_cast<size_t>(part.rows) * row_bytes);
+    rounded.bytes.resize(n_bytes);
+    std::vector<std::byte> nearest;
     const auto round_all = [&](const FeedbackFactor * factor) {
         return round_matrix(type, matrix.value().data(), part.rows, columns, importance.data(), factor, 1,
-                            rounded.bytes.data());
+                            rounded.bytes.data(), nearest.empty() ? nullptr : nearest.data());
     };
     if (rounding_ == Rounding::kNearest || !can_round(type) || moments.held.total_weight() <= 0) {
         Status status = round_all(nullptr);
         return status.is_ok() ? Result<RoundedPart>(std::move(rounded)) : status;
     }
     const Result<const FeedbackFactor *> factor = factors->for_type(type);
-    Status status = factor.is_ok() ? round_all(factor.value()) : factor.status();
+    if (!factor.is_ok()) {
+        return factor.status();
+    }
+    nearest.resize(n_bytes);
+    const Status status = round_all(factor.value());
     if (!status.is_ok()) {
         return status;
     }
 
     const std::vector<int64_t> rows = evenly_spaced(part.rows, kJudgedRows);
-    const auto n_rows = static_cast<int64_t>(rows.size());
     const std::vector<float> sample = gather_rows(matrix.value(), columns, rows);
-    std::vector<std::byte> blocks(rows.size() * row_bytes);
-    for (size_t i = 0; i < rows.size(); i++) {
-        std::memcpy(blocks.data() + i * row_bytes, rounded.bytes.data() + static_cast<size_t>(rows[i]) * row_bytes,
-                    row_bytes);
-    }
-    rounded.error = quadratic_error(type, sample.data(), blocks.data(), n_rows, moments.held, 1);
-    status = round_matrix(type, sample.data(), n_rows, columns, importance.data(), nullptr, 1, blocks.data());
-    if (!status.is_ok()) {
-        return status;
-    }
-    rounded.nearest_error = quadratic_error(type, sample.data(), blocks.data(), n_rows, moments.held, 1);
+    const auto judge = [&](const std::vector<std::byte> & all) {
+        std::vector<std::byte> blocks(rows.size() * row_bytes);
+        for (size_t i = 0; i < rows.size(); i++) {
+            std::memcpy(blocks.data() + i * row_bytes, all.data() + static_cast<size_t>(rows[i]) * row_bytes,
+                        row_bytes);
+        }
+        return quadratic_error(type, sample.data(), blocks.data(), static_cast<int64_t>(rows.size()), moments.held, 1);
+    };
+    rounded.error = judge(rounded.bytes);
+    rounded.nearest_error = judge(nearest);
     rounded.feedback = rounded.error < rounded.nearest_error;
     if (!rounded.feedback) {
         rounded.error = rounded.nearest_error;
-        status = round_all(nullptr);
+        rounded.bytes = std::move(nearest);
     }
-    return status.is_ok() ? Result<RoundedPart>(std::move(rounded)) : status;
+    return rounded;
 }
 
 }  // namespace edgemoe

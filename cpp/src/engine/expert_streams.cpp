@@ -64,10 +64,11 @@ Status ExpertStreams::make_store(const LoadOptions & options, ggml_threadpool_t 
     }
     ExpertStoreOptions settled;
     settled.cache_bytes = options.expert_cache_bytes != 0 ? options.expert_cache_bytes : all_slots_bytes(experts);
-    settled.policy = make_eviction_policy(options.eviction, policy_shape(experts));
-    if (settled.policy == nullptr) {
-        return Status(StatusCode::kInvalidArgument, "no eviction policy is called \"" + options.eviction + "\"");
+    Result<std::unique_ptr<EvictionPolicy>> policy = make_eviction_policy(options.eviction, policy_shape(experts));
+    if (!policy.is_ok()) {
+        return policy.status();
     }
+    settled.policy = std::move(policy).value();
     if (settled.cache_bytes < ExpertStore::least_cache_bytes(experts)) {
         return Status(StatusCode::kOutOfBudget, "an expert cache of " + std::to_string(settled.cache_bytes) +
                                                     " bytes is too small; the least is " +

@@ -141,15 +141,11 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDec
     // What several sequences will use together is nothing that the maps were fitted to.
     const bool scored = predictor_ != nullptr && predictor_->scores_next_use() && options_.n_sequences == 1;
     const std::string policy = options_.eviction == kDefaultPolicyAlias && scored ? "next-use" : options_.eviction;
-    options.policy = make_eviction_policy(policy, policy_shape(experts));
-    if (options.policy == nullptr) {
-        std::string names;
-        for (const std::string & name : eviction_policy_names()) {
-            names += (names.empty() ? "" : ", ") + name;
-        }
-        return Status(StatusCode::kInvalidArgument,
-                      "no eviction policy is called \"" + options_.eviction + "\"; there are " + names);
+    Result<std::unique_ptr<EvictionPolicy>> made = make_eviction_policy(policy, policy_shape(experts));
+    if (!made.is_ok()) {
+        return made.status();
     }
+    options.policy = std::move(made).value();
     options.reader = std::move(reader.reader);
     options.n_staging = kStagingBuffers;
     options.lock_memory = options_.lock_memory;

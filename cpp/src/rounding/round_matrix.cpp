@@ -97,7 +97,7 @@ int64_t feedback_group(int32_t ggml_type) {
 }
 
 Status round_matrix(int32_t ggml_type, const float * weights, int64_t n_rows, int64_t columns, const float * importance,
-                    const FeedbackFactor * factor, int n_threads, std::byte * blocks) {
+                    const FeedbackFactor * factor, int n_threads, std::byte * blocks, std::byte * nearest) {
     const auto type = static_cast<enum ggml_type>(ggml_type);
     if (Status status = check(type, weights, n_rows, columns, importance, factor); !status.is_ok()) {
         return status;
@@ -131,6 +131,9 @@ Status round_matrix(int32_t ggml_type, const float * weights, int64_t n_rows, in
             const float * rows = weights + first * columns;
             std::byte * to = blocks + first * row_bytes;
             ggml_quantize_chunk(type, rows, to, 0, n, columns, importance != nullptr ? usable.data() : nullptr);
+            if (nearest != nullptr) {
+                std::copy_n(to, n * row_bytes, nearest + first * row_bytes);
+            }
             if (factor == nullptr) {
                 continue;
             }

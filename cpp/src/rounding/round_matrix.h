@@ -24,12 +24,13 @@ int64_t feedback_group(int32_t ggml_type);
 // Rounds `weights` [n_rows, columns], rows contiguous, into n_rows * ggml_row_size(ggml_type, columns) bytes at
 // `blocks`. `importance` [columns], >= 0: what ggml's quantizer weighs errors by, or nullptr. `factor`: the inputs'
 // factor, or nullptr for ggml's own integers (any type that ggml can quantize). Rows are shared out over `n_threads`
-// threads; the bytes do not depend on n_threads. kInvalidArgument: columns no multiple of the block size, weights or
+// threads; the bytes do not depend on n_threads. `nearest`, if not nullptr: gets ggml's own integers, as many bytes as
+// `blocks`. kInvalidArgument: columns no multiple of the block size, weights or
 // importance not finite, a factor of other columns or too small a group, no importance for a type that needs it.
-// kUnsupported: a type that ggml cannot quantize, or a factor and !can_round. On failure the content of `blocks` is
-// unspecified.
+// kUnsupported: a type that ggml cannot quantize, or a factor and !can_round. On failure the content of `blocks`
+// and `nearest` is unspecified.
 Status round_matrix(int32_t ggml_type, const float * weights, int64_t n_rows, int64_t columns, const float * importance,
-                    const FeedbackFactor * factor, int n_threads, std::byte * blocks);
+                    const FeedbackFactor * factor, int n_threads, std::byte * blocks, std::byte * nearest = nullptr);
 
 // Sum over rows of (w - q) M (w - q)^T, where q is `blocks` as ggml dequantizes them. The same for any n_threads.
 // REQUIRES: a type that ggml can dequantize, blocks of n_rows rows with as many columns as the moments.

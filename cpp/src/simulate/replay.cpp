@@ -179,16 +179,11 @@ private:
 }  // namespace
 
 Result<ReplayResult> replay(const RoutingTrace & trace, const std::string & policy_name, uint64_t budget_bytes) {
-    std::unique_ptr<EvictionPolicy> policy = make_eviction_policy(policy_name, trace.shape);
-    if (policy == nullptr) {
-        std::string known;
-        for (const std::string & name : eviction_policy_names()) {
-            known += known.empty() ? name : ", " + name;
-        }
-        return Status(StatusCode::kInvalidArgument,
-                      "eviction policy '" + policy_name + "' is unknown; choose one of " + known);
+    Result<std::unique_ptr<EvictionPolicy>> policy = make_eviction_policy(policy_name, trace.shape);
+    if (!policy.is_ok()) {
+        return policy.status();
     }
-    return Replay(trace, budget_bytes, std::move(policy)).run(trace);
+    return Replay(trace, budget_bytes, std::move(policy).value()).run(trace);
 }
 
 BeladyResult replay_belady(const RoutingTrace & trace, uint64_t budget_bytes) {

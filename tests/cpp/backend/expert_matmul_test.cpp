@@ -112,7 +112,7 @@ struct Stream {
         : n_threads_(n_threads) {
         ExpertStoreOptions options;
         options.cache_bytes = n_slots * ExpertStore::least_cache_bytes(layer.index());
-        options.policy = make_eviction_policy("default", {RandomLayer::kLayer + 1, RandomLayer::kExperts});
+        options.policy = make_eviction_policy("default", {RandomLayer::kLayer + 1, RandomLayer::kExperts}).value();
         options.reader = std::make_unique<FaultyReader>(make_thread_reader(2), plan);
         options.n_staging = 4;
         options.prefetch = prefetch;

@@ -41,20 +41,20 @@ TEST_CASE("EveryListedPolicyCanBeMadeAndOthersCannot") {
         CHECK(std::set<std::string>(names.begin(), names.end()).count(expected) == 1);
     }
     for (const std::string & name : names) {
-        const auto policy = make_eviction_policy(name, {2, 4});
+        const auto policy = make_eviction_policy(name, {2, 4}).value();
         REQUIRE(policy != nullptr);
         if (name != "default") {
             CHECK(policy->name() == name);
         }
     }
-    CHECK(make_eviction_policy("mru", {2, 4}) == nullptr);
-    CHECK(make_eviction_policy("", {2, 4}) == nullptr);
+    CHECK_FALSE(make_eviction_policy("mru", {2, 4}).is_ok());
+    CHECK_FALSE(make_eviction_policy("", {2, 4}).is_ok());
 }
 
 TEST_CASE("APolicyNamesOnlyInsertedAndEvictableExperts") {
     for (const std::string & name : eviction_policy_names()) {
         CAPTURE(name);
-        const auto policy = make_eviction_policy(name, {2, 4});
+        const auto policy = make_eviction_policy(name, {2, 4}).value();
         ExpertId id;
         CHECK_FALSE(policy->victim({0, 0}, AllBut(), &id));
         use(policy.get(), {0, 3}, 0);
@@ -71,7 +71,7 @@ TEST_CASE("APolicyNamesOnlyInsertedAndEvictableExperts") {
 }
 
 TEST_CASE("LruNamesTheLeastRecentlyUsed") {
-    const auto policy = make_eviction_policy("lru", {1, 4});
+    const auto policy = make_eviction_policy("lru", {1, 4}).value();
     for (int32_t expert = 0; expert < 4; ++expert) {
         use_and_insert(policy.get(), {0, expert}, expert);
     }
@@ -81,7 +81,7 @@ TEST_CASE("LruNamesTheLeastRecentlyUsed") {
 }
 
 TEST_CASE("LfuNamesTheLeastOftenUsedAndOfEqualsTheLowest") {
-    const auto policy = make_eviction_policy("lfu", {2, 2});
+    const auto policy = make_eviction_policy("lfu", {2, 2}).value();
     for (const ExpertId id : {ExpertId{0, 0}, ExpertId{0, 1}, ExpertId{1, 0}, ExpertId{1, 1}}) {
         use_and_insert(policy.get(), id, 0);
     }
@@ -94,7 +94,7 @@ TEST_CASE("LfuNamesTheLeastOftenUsedAndOfEqualsTheLowest") {
 TEST_CASE("DecayedFrequencyForgetsWhatLfuNeverForgets") {
     for (const char * name : {"decayed-frequency", "lfu"}) {
         CAPTURE(name);
-        const auto policy = make_eviction_policy(name, {1, 2});
+        const auto policy = make_eviction_policy(name, {1, 2}).value();
         use_and_insert(policy.get(), {0, 0}, 0);
         for (int64_t step = 1; step < 10; ++step) {
             use(policy.get(), {0, 0}, step);
@@ -111,7 +111,7 @@ TEST_CASE("DecayedFrequencyForgetsWhatLfuNeverForgets") {
 TEST_CASE("OfEquallyFrequentExpertsTheOneWhoseLayerIsFurthestLeaves") {
     for (const char * name : {"frequency-distance", "two-timescale"}) {
         CAPTURE(name);
-        const auto policy = make_eviction_policy(name, {4, 2});
+        const auto policy = make_eviction_policy(name, {4, 2}).value();
         for (int32_t layer = 0; layer < 4; ++layer) {
             use_and_insert(policy.get(), {layer, 0}, 0);
         }
@@ -124,7 +124,7 @@ TEST_CASE("OfEquallyFrequentExpertsTheOneWhoseLayerIsFurthestLeaves") {
 }
 
 TEST_CASE("TwoTimescaleKeepsBothTheLatestAndTheFavourite") {
-    const auto policy = make_eviction_policy("two-timescale", {1, 3});
+    const auto policy = make_eviction_policy("two-timescale", {1, 3}).value();
     use_and_insert(policy.get(), {0, 0}, 0);  // the favourite
     for (int64_t step = 1; step < 12; ++step) {
         use(policy.get(), {0, 0}, step);
@@ -136,7 +136,7 @@ TEST_CASE("TwoTimescaleKeepsBothTheLatestAndTheFavourite") {
 }
 
 TEST_CASE("OfAPromptTheExpertsOfItsEndStay") {
-    const auto policy = make_eviction_policy("two-timescale", {1, 3});
+    const auto policy = make_eviction_policy("two-timescale", {1, 3}).value();
     const std::vector<int32_t> early{63, 62, 61};
     const std::vector<int32_t> late{0};
     policy->on_use({0, 0}, {0, 0}, {64, early.size(), early.data()});
@@ -156,7 +156,7 @@ TEST_CASE("FrequenciesFadeByTokensNotBySteps") {
     // Both experts were used once, expert 0 one step earlier; what lies between is a step of 64 tokens, or of one.
     for (const int32_t n_between : {1, 64}) {
         CAPTURE(n_between);
-        const auto policy = make_eviction_policy("two-timescale", {1, 3});
+        const auto policy = make_eviction_policy("two-timescale", {1, 3}).value();
         for (int64_t step = 0; step < 8; ++step) {
             use(policy.get(), {0, 0}, step);
         }
@@ -171,7 +171,7 @@ TEST_CASE("FrequenciesFadeByTokensNotBySteps") {
 TEST_CASE("ASpeculativeReadIsWorthWhatItsUsesWere") {
     for (const char * name : {"decayed-frequency", "frequency-distance", "two-timescale"}) {
         CAPTURE(name);
-        const auto policy = make_eviction_policy(name, {2, 2});
+        const auto policy = make_eviction_policy(name, {2, 2}).value();
         use_and_insert(policy.get(), {0, 0}, 0);
         use(policy.get(), {0, 1}, 3);
         policy->on_insert({1, 1}, {3, 0});
@@ -180,7 +180,7 @@ TEST_CASE("ASpeculativeReadIsWorthWhatItsUsesWere") {
 }
 
 TEST_CASE("TheDefaultPrefersWhatIsUsedOftenToWhatIsUnlikely") {
-    const auto policy = make_eviction_policy("default", {2, 4});
+    const auto policy = make_eviction_policy("default", {2, 4}).value();
     for (int64_t step = 0; step < 10; ++step) {
         use(policy.get(), {0, 0}, step);
     }
@@ -197,7 +197,7 @@ TEST_CASE("TheDefaultPrefersWhatIsUsedOftenToWhatIsUnlikely") {
 TEST_CASE("StepsMayStartAgain") {
     for (const std::string & name : eviction_policy_names()) {
         CAPTURE(name);
-        const auto policy = make_eviction_policy(name, {1, 2});
+        const auto policy = make_eviction_policy(name, {1, 2}).value();
         use_and_insert(policy.get(), {0, 0}, 1000000);
         use_and_insert(policy.get(), {0, 1}, 0);
         use(policy.get(), {0, 1}, 1);
@@ -210,7 +210,7 @@ TEST_CASE("VictimsAreDeterministicAlsoWhenNothingIsWorthAnything") {
         CAPTURE(name);
         std::vector<std::vector<ExpertId>> orders;
         for (int repetition = 0; repetition < 2; ++repetition) {
-            const auto policy = make_eviction_policy(name, {3, 8});
+            const auto policy = make_eviction_policy(name, {3, 8}).value();
             std::mt19937 random(7);
             for (int i = 0; i < 24; ++i) {
                 policy->on_insert({i / 8, i % 8}, {0, 0});
@@ -232,7 +232,7 @@ TEST_CASE("VictimsAreDeterministicAlsoWhenNothingIsWorthAnything") {
 }
 
 TEST_CASE("NextUseEvictsWhatItsLayersScoresSayIsUsedLast") {
-    const auto policy = make_eviction_policy("next-use", {1, 3});
+    const auto policy = make_eviction_policy("next-use", {1, 3}).value();
     for (int32_t expert = 0; expert < 3; ++expert) {
         use_and_insert(policy.get(), {0, expert}, 0);
     }
@@ -246,7 +246,7 @@ TEST_CASE("NextUseEvictsWhatItsLayersScoresSayIsUsedLast") {
 }
 
 TEST_CASE("NextUseValuesALayerLessTheLaterItsTurnComes") {
-    const auto policy = make_eviction_policy("next-use", {4, 1});
+    const auto policy = make_eviction_policy("next-use", {4, 1}).value();
     for (int32_t layer = 0; layer < 4; ++layer) {
         use_and_insert(policy.get(), {layer, 0}, 0);
         policy->on_scores(layer, std::array<float, 1>{0.5F}.data(), 1);
@@ -260,7 +260,7 @@ TEST_CASE("NextUseValuesALayerLessTheLaterItsTurnComes") {
 }
 
 TEST_CASE("NextUseGoesByFrequencyWhereScoresDoNotCome") {
-    const auto policy = make_eviction_policy("next-use", {1, 2});
+    const auto policy = make_eviction_policy("next-use", {1, 2}).value();
     use_and_insert(policy.get(), {0, 0}, 0);
     use_and_insert(policy.get(), {0, 1}, 0);
     policy->on_scores(0, std::array<float, 2>{0.9F, 0.1F}.data(), 2);

@@ -13,7 +13,7 @@ namespace {
 constexpr PolicyShape kShape{4, 16};
 
 ExpertCache make_cache(uint64_t budget_bytes, const std::string & policy = "lru") {
-    return ExpertCache(budget_bytes, kShape, make_eviction_policy(policy, kShape));
+    return ExpertCache(budget_bytes, kShape, make_eviction_policy(policy, kShape).value());
 }
 
 MatrixBytes one_matrix(uint64_t bytes) {
@@ -184,7 +184,7 @@ TEST_CASE("AnExpertThatDoesNotFitInPartLeavesNoPartBehind") {
 }
 
 TEST_CASE("CountedSlotsHaveNoPlaceAndNoHoles") {
-    ExpertCache cache(64 * 4, kShape, make_eviction_policy("lru", kShape), ExpertCache::Placement::kCounted);
+    ExpertCache cache(64 * 4, kShape, make_eviction_policy("lru", kShape).value(), ExpertCache::Placement::kCounted);
     std::vector<ExpertId> evicted;
     for (int32_t expert = 0; expert < 4; ++expert) {
         REQUIRE(cache.insert({0, expert}, one_matrix(64), {0, 0}, &evicted));

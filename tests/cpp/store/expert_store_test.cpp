@@ -148,7 +148,7 @@ TEST_CASE("ACacheThatDoesNotHoldOneExpertIsRefusedWithTheLeastThatDoes") {
     for (const uint64_t cache_bytes : {uint64_t{0}, least - 1}) {
         ExpertStoreOptions options;
         options.cache_bytes = cache_bytes;
-        options.policy = make_eviction_policy("lru", {2, 4});
+        options.policy = make_eviction_policy("lru", {2, 4}).value();
         options.reader = std::make_unique<FakeReader>();
         const Result<std::unique_ptr<ExpertStore>> store =
             ExpertStore::create(file.index(), converter, std::move(options));

@@ -18,7 +18,7 @@ struct Rig {
         : file(kShape),
           table(file.index()),
           cache(32 * kShape.expert_bytes(), {kShape.n_layers, kShape.n_experts},
-                make_eviction_policy("lru", {kShape.n_layers, kShape.n_experts})),
+                make_eviction_policy("lru", {kShape.n_layers, kShape.n_experts}).value()),
           scheduler(mode, file.index(), table, cache, kStaging) {}
 
     // Asks for, and reads, as many experts as it names; those of `layer` from `first` on are forecast.

@@ -88,7 +88,7 @@ public:
                                             Prefetch prefetch = Prefetch::kOff, uint64_t most_joined_bytes = 0) const {
         ExpertStoreOptions options;
         options.cache_bytes = n_slots * shape_.expert_bytes();
-        options.policy = make_eviction_policy(policy, {shape_.n_layers, shape_.n_experts});
+        options.policy = make_eviction_policy(policy, {shape_.n_layers, shape_.n_experts}).value();
         options.reader = std::move(reader);
         options.n_staging = n_staging;
         options.in_place = in_place;
