@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kGroup = kSignColumns;
 
-// Eight columns of a panel while they are chosen: [column][lane].
+// Eight columns of a panel while they are chosen: [column][lane], the lanes beyond the panel's at the end unused.
 using Columns = std::array<float, kGroup * kMostLanes>;
 
 class GridChoice final : public BlockChoice {
