@@ -142,7 +142,7 @@ def kill_often(arguments: argparse.Namespace, output: Path) -> list[dict[str, fl
     for _ in range(arguments.kills):
         after = moments.uniform(0.0, arguments.kill_seconds)
         finished = run(arguments, "pack", output, timeout_s=after)
-        assert finished.timed_out, f"it ended before it was killed: {finished.stderr}"
+        assert finished.timed_out, f"it ended before the kill; try fewer --kill-seconds: {finished.stderr}"
         assert not output.exists(), "a kill left an output file"
         size = journal.stat().st_size if journal.exists() else 0
         assert size >= kept - torn, "what was rounded before is gone"

@@ -25,10 +25,9 @@ int64_t feedback_group(int32_t ggml_type);
 // `blocks`. `importance` [columns], >= 0: what ggml's quantizer weighs errors by, or nullptr. `factor`: the inputs'
 // factor, or nullptr for ggml's own integers (any type that ggml can quantize). Rows are shared out over `n_threads`
 // threads; the bytes do not depend on n_threads. `nearest`, if not nullptr: gets ggml's own integers, as many bytes as
-// `blocks`. kInvalidArgument: columns no multiple of the block size, weights or
-// importance not finite, a factor of other columns or too small a group, no importance for a type that needs it.
-// kUnsupported: a type that ggml cannot quantize, or a factor and !can_round. On failure the content of `blocks`
-// and `nearest` is unspecified.
+// `blocks`. kInvalidArgument: columns no multiple of the block size, weights or importance not finite, a factor of
+// other columns or too small a group, no importance for a type that needs it. kUnsupported: a type that ggml cannot
+// quantize, or a factor and !can_round. On failure the content of `blocks` and `nearest` is unspecified.
 Status round_matrix(int32_t ggml_type, const float * weights, int64_t n_rows, int64_t columns, const float * importance,
                     const FeedbackFactor * factor, int n_threads, std::byte * blocks, std::byte * nearest = nullptr);
 
