@@ -13,6 +13,7 @@
 //   * A thread sleeps on changed_ only while completions_ is empty, n_undelivered_ is not zero, and another thread is
 //   in
 //     the ring or reads by itself. That thread wakes one sleeper when it leaves, who then takes its place.
+#include "base/awake_mutex.h"
 #include "base/wait_awake.h"
 #include "storage/async_reader.h"
 #include "storage/read_progress.h"
@@ -66,7 +67,7 @@ public:
 
     // What the kernel refuses to register (it counts as locked memory) is read into as any other memory.
     void prepare(const std::vector<std::shared_ptr<const File>> & files, std::byte * memory, size_t bytes) override {
-        const std::lock_guard<std::mutex> lock(mutex_);
+        const std::lock_guard<AwakeMutex> lock(mutex_);
         iovec range = {memory, bytes};
         if (bytes > 0 && registered_bytes_ == 0 && ::io_uring_register_buffers(&ring_, &range, 1) == 0) {
             registered_ = memory;
@@ -87,7 +88,7 @@ public:
 
     // What comes together goes to the kernel in one call, as far as there are lanes.
     void submit(const std::vector<ReadRequest> & requests) override {
-        const std::lock_guard<std::mutex> lock(mutex_);
+        const std::lock_guard<AwakeMutex> lock(mutex_);
         for (const ReadRequest & request : requests) {
             queued_.push(request);
         }
@@ -97,14 +98,17 @@ public:
     }
 
     size_t reap(std::vector<ReadCompletion> * completions) override {
-        const std::lock_guard<std::mutex> lock(mutex_);
+        const std::unique_lock<AwakeMutex> lock(mutex_, std::try_to_lock);
+        if (!lock) {
+            return 0;  // another thread is here: it does what there is to do, and may be in a call of the system
+        }
         advance();
         invite_into_ring();
         return deliver(completions);
     }
 
     size_t wait(std::vector<ReadCompletion> * completions) override {
-        std::unique_lock<std::mutex> lock(mutex_);
+        std::unique_lock<AwakeMutex> lock(mutex_);
         for (;;) {
             advance();
             if (!completions_.empty() || n_undelivered_ == 0) {
@@ -133,7 +137,7 @@ public:
     }
 
     void cancel(uint64_t id) override {
-        const std::lock_guard<std::mutex> lock(mutex_);
+        const std::lock_guard<AwakeMutex> lock(mutex_);
         const std::optional<ReadRequest> request = queued_.remove(id);
         if (!request) {
             return;
@@ -147,7 +151,7 @@ public:
     }
 
     void promote(uint64_t id) override {
-        const std::lock_guard<std::mutex> lock(mutex_);
+        const std::lock_guard<AwakeMutex> lock(mutex_);
         queued_.promote(id);
     }
 
@@ -184,7 +188,7 @@ private:
         }
     }
 
-    void sleep(std::unique_lock<std::mutex> & lock) {
+    void sleep(std::unique_lock<AwakeMutex> & lock) {
         ++n_sleeping_;
         changed_.wait(lock);
         --n_sleeping_;
@@ -331,8 +335,8 @@ private:
         entry->user_data = kNoSlot;
     }
 
-    std::mutex mutex_;
-    std::condition_variable changed_;   // see the head of this file
+    AwakeMutex mutex_;
+    std::condition_variable_any changed_;   // see the head of this file
     io_uring ring_;                     // guarded as the head of this file says
     std::byte * registered_ = nullptr;  // the one registered buffer; this and the next two guarded by mutex_
     size_t registered_bytes_ = 0;

@@ -15,7 +15,7 @@ void ExpertStore::announce_change() {
     changed_.notify_all();
 }
 
-void ExpertStore::wait_for_change(std::unique_lock<std::mutex> & lock) {
+void ExpertStore::wait_for_change(std::unique_lock<AwakeMutex> & lock) {
     const uint64_t seen = n_changes_;
     lock.unlock();
     wait_awake([&] { return n_changes_ != seen; });
@@ -25,7 +25,7 @@ void ExpertStore::wait_for_change(std::unique_lock<std::mutex> & lock) {
 
 // One arrival a call, so that what comes together is converted by several threads.
 bool ExpertStore::take_arrival(Lease & lease, bool may_block) {
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<AwakeMutex> lock(mutex_);
     if (is_reader_busy()) {  // also when something has arrived: a ring starts its next reads when it is asked
         ask_reader(&AsyncReader::reap, lock);
     }
@@ -66,7 +66,7 @@ bool ExpertStore::take_arrival(Lease & lease, bool may_block) {
 
 // Makes of an arrival what is to be made of it, without the lock. `lease`: who asks, nullptr: whoever lives then.
 void ExpertStore::convert_unlocked(Lease * lease, const ReadCompletion & completion,
-                                   std::unique_lock<std::mutex> & lock) {
+                                   std::unique_lock<AwakeMutex> & lock) {
     JoinedChunks read = reads_.chunks(completion.id);
     if (is_stale(read.front())) {
         finish_unread(completion);
@@ -92,7 +92,7 @@ void ExpertStore::convert_unlocked(Lease * lease, const ReadCompletion & complet
 
 // Calls the reader without the lock, and puts what it gives into arrived_.
 void ExpertStore::ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompletion> *),
-                             std::unique_lock<std::mutex> & lock) {
+                             std::unique_lock<AwakeMutex> & lock) {
     std::unique_ptr<Errands> errands = borrow_errands();
     lock.unlock();
     (reader_.get()->*ask)(&errands->completions);

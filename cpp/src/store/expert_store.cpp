@@ -157,7 +157,7 @@ Status ExpertStore::resolve(int32_t layer, ProjectionMask mask, const std::vecto
 Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const std::vector<int32_t> & experts,
                                       const std::vector<ExpertUse> & uses) {
     assert(uses.empty() || uses.size() == experts.size());
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<AwakeMutex> lock(mutex_);
     if (reads_.n_ahead_in_flight() > 0) {
         ask_reader(&AsyncReader::reap, lock);  // what is over is not in the way
     }
@@ -209,7 +209,7 @@ Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const 
 
 // The slow way of Lease::release(): others wait for the room.
 void ExpertStore::release(Lease & lease, size_t i) {
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<AwakeMutex> lock(mutex_);
     lease.admissions_[i].store(Lease::Admission::kUnpinned, std::memory_order_release);
     lease.n_admitted_--;
     cache_.unpin(experts_[lease.entries_[i]].id);
@@ -221,7 +221,7 @@ void ExpertStore::release(Lease & lease, size_t i) {
 }
 
 void ExpertStore::end(Lease & lease) {
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<AwakeMutex> lock(mutex_);
     bool given_up = false;
     for (size_t i = 0; i < lease.size(); i++) {
         const Lease::Admission admission = lease.admission(i);
@@ -243,7 +243,7 @@ void ExpertStore::end(Lease & lease) {
 }
 
 // Drops what was evicted in place, tells the reader what has changed and starts what is queued, all without the lock.
-void ExpertStore::submit_and_unlock(std::unique_lock<std::mutex> & lock) {
+void ExpertStore::submit_and_unlock(std::unique_lock<AwakeMutex> & lock) {
     std::unique_ptr<Errands> errands = borrow_errands();
     reads_.start(&errands->requests, most_ahead());
     n_ahead_.store(reads_.n_ahead_in_flight(), std::memory_order_relaxed);
@@ -282,7 +282,7 @@ std::unique_ptr<ExpertStore::Errands> ExpertStore::borrow_errands() {
 }
 
 void ExpertStore::evict_all() {
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<AwakeMutex> lock(mutex_);
     withdraw_all();
     submit_and_unlock(lock);
     lock.lock();
@@ -307,31 +307,31 @@ void ExpertStore::evict_all() {
 }
 
 void ExpertStore::score_next_use(int32_t layer, const float * scores, size_t n) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<AwakeMutex> lock(mutex_);
     cache_.score_next_use(layer, scores, n);
 }
 
 void ExpertStore::add_layer_time(double seconds, double stall_seconds) {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<AwakeMutex> lock(mutex_);
     stats_.stall_seconds += stall_seconds;
     pass_seconds_ += seconds;
     pass_stall_seconds_ += stall_seconds;
 }
 
 StreamStats ExpertStore::stats() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<AwakeMutex> lock(mutex_);
     StreamStats stats = stats_;
     stats.prefetch = scheduler_.stats();
     return stats;
 }
 
 uint64_t ExpertStore::resident_bytes() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<AwakeMutex> lock(mutex_);
     return cache_.used_bytes();
 }
 
 uint64_t ExpertStore::resident_experts() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<AwakeMutex> lock(mutex_);
     return cache_.size();
 }
 

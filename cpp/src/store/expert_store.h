@@ -4,6 +4,7 @@
 // under either.
 #pragma once
 
+#include "base/awake_mutex.h"
 #include "base/expert_id.h"
 #include "base/status.h"
 #include "cache/expert_cache.h"
@@ -149,7 +150,7 @@ private:
     Status no_room(int32_t layer) const;
     void release(Lease & lease, size_t i);  // takes mutex_
     void end(Lease & lease);                // takes mutex_
-    void submit_and_unlock(std::unique_lock<std::mutex> & lock);
+    void submit_and_unlock(std::unique_lock<AwakeMutex> & lock);
     std::unique_ptr<Errands> borrow_errands();
 
     // admission.cpp
@@ -178,7 +179,7 @@ private:
     bool is_wanted_otherwise() const;
     bool insert_forecast(int32_t entry);
     bool prewarm_one(int32_t entry);
-    bool take_background_arrival(std::unique_lock<std::mutex> & lock);
+    bool take_background_arrival(std::unique_lock<AwakeMutex> & lock);
     void give_back_if_empty(int32_t entry);
     bool is_stale(const Chunk & chunk) const;
     void account(const Chunk & chunk, const Status & status);
@@ -187,17 +188,17 @@ private:
 
     // arrivals.cpp
     bool take_arrival(Lease & lease, bool may_block);  // takes mutex_
-    void ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompletion> *), std::unique_lock<std::mutex> & lock);
+    void ask_reader(size_t (AsyncReader::*ask)(std::vector<ReadCompletion> *), std::unique_lock<AwakeMutex> & lock);
     Status convert(const JoinedChunks & read, const Chunk & chunk,
                    const ReadCompletion & completion);  // without mutex_
-    void convert_unlocked(Lease * lease, const ReadCompletion & completion, std::unique_lock<std::mutex> & lock);
+    void convert_unlocked(Lease * lease, const ReadCompletion & completion, std::unique_lock<AwakeMutex> & lock);
     void finish(Lease * lease, const Chunk & chunk, const Status & status);
     void finish_unread(const ReadCompletion & completion);
     void finish_unread(const Chunk & chunk, const Status & status);
     bool finish_chunk(const Chunk & chunk);
     void fail(Lease & lease, const Chunk & chunk, const Status & status);
     void announce_change();
-    void wait_for_change(std::unique_lock<std::mutex> & lock);
+    void wait_for_change(std::unique_lock<AwakeMutex> & lock);
     bool reads_left() const { return !reads_.idle(); }
     bool is_reader_busy() const { return reads_.n_in_flight() > n_converting_ + arrived_.size(); }
 
@@ -206,7 +207,7 @@ private:
     AlignedMemory arena_;                    // empty in place
     std::unique_ptr<MappedExperts> mapped_;  // in place, otherwise nullptr; guarded as its head says
 
-    mutable std::mutex mutex_;
+    mutable AwakeMutex mutex_;
     ExpertTable experts_;  // guarded by mutex_, as its head says
     ExpertCache cache_;    // this and all below guarded by mutex_
     StreamingRule rule_;
@@ -216,7 +217,7 @@ private:
     size_t n_converting_ = 0;             // arrivals being converted
     bool waits_in_reader_ = false;        // a thread does
     std::atomic<uint64_t> n_changes_{0};  // written with mutex_
-    std::condition_variable changed_;
+    std::condition_variable_any changed_;
     PolicyTime time_;
     ProjectionMask pass_mask_ = 0;  // projections asked for in this layer and pass
     StreamStats stats_;

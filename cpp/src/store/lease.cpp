@@ -76,7 +76,7 @@ void Lease::fail(Status status) {
 }
 
 Status Lease::status() const {
-    std::lock_guard<std::mutex> lock(store_.mutex_);
+    std::lock_guard<AwakeMutex> lock(store_.mutex_);
     return status_;
 }
 

@@ -14,7 +14,7 @@ void ExpertStore::forecast(const std::vector<ExpertForecast> & experts) {
     if (!wants_forecasts()) {
         return;
     }
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<AwakeMutex> lock(mutex_);
     scheduler_.forecast(experts);
     if (is_reader_busy()) {
         ask_reader(&AsyncReader::reap, lock);
@@ -24,12 +24,12 @@ void ExpertStore::forecast(const std::vector<ExpertForecast> & experts) {
 }
 
 std::vector<LayerRecall> ExpertStore::recall() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<AwakeMutex> lock(mutex_);
     return scheduler_.recall();
 }
 
 std::vector<ExpertStore::Use> ExpertStore::uses() const {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<AwakeMutex> lock(mutex_);
     std::vector<Use> uses;
     for (const ExpertEntry & entry : experts_.entries()) {
         uses.push_back({entry.id, entry.n_uses});
@@ -179,13 +179,13 @@ void ExpertStore::account(const Chunk & chunk, const Status & status) {
 
 // Takes mutex_.
 void ExpertStore::wake() {
-    const std::lock_guard<std::mutex> lock(mutex_);
+    const std::lock_guard<AwakeMutex> lock(mutex_);
     announce_change();
 }
 
 // Takes mutex_.
 void ExpertStore::prewarm(const std::vector<ExpertId> & experts, const std::atomic<bool> & stop) {
-    std::unique_lock<std::mutex> lock(mutex_);
+    std::unique_lock<AwakeMutex> lock(mutex_);
     size_t next = 0;
     while (!stop.load()) {
         if (take_background_arrival(lock)) {
@@ -227,7 +227,7 @@ bool ExpertStore::prewarm_one(int32_t e) {
 }
 
 // One that nobody has asked for yet. False: there is none.
-bool ExpertStore::take_background_arrival(std::unique_lock<std::mutex> & lock) {
+bool ExpertStore::take_background_arrival(std::unique_lock<AwakeMutex> & lock) {
     if (n_arrived_ahead() == 0) {
         return false;
     }
