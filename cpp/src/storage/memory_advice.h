@@ -8,6 +8,9 @@
 
 namespace edgemoe {
 
+// The usual size of a huge page; what is smaller is given small ones.
+constexpr size_t kHugePageBytes = size_t{2} << 20;
+
 // Asks for huge pages inside [start, start + bytes): fewer page faults while it is filled, fewer TLB misses afterwards.
 // Best effort. To be called before the memory is touched.
 void prefer_huge_pages(void * start, size_t bytes);

@@ -126,7 +126,7 @@ void ExpertStore::take_slot(ExpertEntry & entry) {
             entry.matrices[p] = mapped_->address((*entry.parts)[p]);
             mapped_->retain((*entry.parts)[p]);
         } else {
-            entry.matrices[p] = arena_.data() + cache_.offset(entry.id, static_cast<Projection>(p));
+            entry.matrices[p] = slots_ + cache_.offset(entry.id, static_cast<Projection>(p));
         }
     }
 }

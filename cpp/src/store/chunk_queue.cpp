@@ -71,17 +71,13 @@ uint64_t ChunkQueue::buffer_bytes(const ExpertIndex & index, uint64_t most_joine
     return align_up(most, kDirectAlignment) + 2 * kDirectAlignment;
 }
 
-Result<ChunkQueue> ChunkQueue::create(size_t n_buffers, uint64_t buffer_bytes, uint64_t most_joined_bytes) {
-    Result<StagingPool> staging = StagingPool::create(n_buffers, static_cast<size_t>(buffer_bytes));
-    if (!staging.is_ok()) {
-        return staging.status();
-    }
-    ChunkQueue queue(std::move(staging).value(), std::min(most_joined_bytes, buffer_bytes));
-    queue.in_flight_.resize(n_buffers);
+ChunkQueue::ChunkQueue(std::byte * memory, size_t n_buffers, uint64_t buffer_bytes, uint64_t most_joined_bytes)
+    : staging_(memory, n_buffers, static_cast<size_t>(buffer_bytes)),
+      most_joined_bytes_(std::min(most_joined_bytes, buffer_bytes)),
+      in_flight_(n_buffers) {
     for (size_t buffer = 0; buffer < n_buffers; buffer++) {
-        queue.in_flight_[buffer].id = buffer;
+        in_flight_[buffer].id = buffer;
     }
-    return queue;
 }
 
 int32_t ChunkQueue::add(Chunk chunk, const ExpertPart & part, const File & file, std::byte * mapped) {

@@ -77,10 +77,10 @@ public:
     // Most bytes that one read of a matrix brings.
     static uint64_t most_read_bytes(const ExpertPart & part);
 
-    // `n_buffers` reads in flight at once, each with a buffer of `buffer_bytes` (0 if all are in place). Chunks of an
-    // expert that follow each other in the file are one read, up to `most_joined_bytes`; those in place never.
-    // kOutOfBudget when memory is refused.
-    static Result<ChunkQueue> create(size_t n_buffers, uint64_t buffer_bytes, uint64_t most_joined_bytes);
+    // `n_buffers` reads in flight at once, each with a buffer of `buffer_bytes` (0 if all are in place), one after
+    // another in `memory`, which outlives the queue. Chunks of an expert that follow each other in the file are one
+    // read, up to `most_joined_bytes`; those in place never.
+    ChunkQueue(std::byte * memory, size_t n_buffers, uint64_t buffer_bytes, uint64_t most_joined_bytes);
 
     // Queues the chunks of a matrix, in the order of its rows, and returns their number. `chunk`: lease, purpose, entry
     // and projection. `mapped`: where the matrix is mapped, to be read in place; nullptr for reads into buffers.
@@ -180,8 +180,6 @@ private:
         bool is_busy = false;
     };
 
-    ChunkQueue(StagingPool staging, uint64_t most_joined_bytes)
-        : staging_(std::move(staging)), most_joined_bytes_(most_joined_bytes) {}
     size_t buffer_of(uint64_t read_id) const { return static_cast<size_t>(read_id % in_flight_.size()); }
     size_t start(const std::vector<Chunk> & chunks, size_t first, std::vector<ReadRequest> * requests);
 

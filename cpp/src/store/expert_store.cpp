@@ -10,6 +10,7 @@
 // becomes of reads. read_ahead.cpp: what is read before it is asked for.
 #include "store/expert_store.h"
 
+#include "base/checked.h"
 #include "storage/memory_advice.h"
 
 #include <algorithm>
@@ -84,14 +85,13 @@ Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & ind
                                                     " bytes does not hold one expert; the least is " +
                                                     std::to_string(least) + " bytes");
     }
-    Result<ChunkQueue> reads = ChunkQueue::create(
-        options.n_staging, options.in_place ? 0 : ChunkQueue::buffer_bytes(index, options.most_joined_bytes),
-        options.most_joined_bytes);
-    if (!reads.is_ok()) {
-        return reads.status();
+    // Buffers and slots are one mapping, since few buffers alone would not fill a huge page.
+    uint64_t bytes = 0;
+    if (!options.in_place && !checked_add(staging_bytes(index, options.n_staging, options.most_joined_bytes),
+                                          options.cache_bytes, &bytes)) {
+        bytes = SIZE_MAX;  // which is refused
     }
-    Result<AlignedMemory> arena =
-        AlignedMemory::allocate(options.in_place ? 0 : options.cache_bytes, AlignedMemory::Access::kReadWrite);
+    Result<AlignedMemory> arena = AlignedMemory::allocate(bytes, AlignedMemory::Access::kReadWrite);
     if (!arena.is_ok()) {
         return arena.status();
     }
@@ -101,12 +101,12 @@ Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & ind
             return locked;
         }
     }
-    return std::unique_ptr<ExpertStore>(new ExpertStore(index, converter, std::move(options), std::move(reads).value(),
+    return std::unique_ptr<ExpertStore>(new ExpertStore(index, converter, std::move(options),
                                                         std::move(arena).value(), std::move(mapped)));
 }
 
 ExpertStore::ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options,
-                         ChunkQueue reads, AlignedMemory arena, std::unique_ptr<MappedExperts> mapped)
+                         AlignedMemory arena, std::unique_ptr<MappedExperts> mapped)
     : index_(index),
       converter_(converter),
       arena_(std::move(arena)),
@@ -115,7 +115,10 @@ ExpertStore::ExpertStore(const ExpertIndex & index, const RowConverter & convert
       cache_(options.cache_bytes, shape_of(index), std::move(options.policy),
              mapped_ != nullptr ? ExpertCache::Placement::kCounted : ExpertCache::Placement::kArena),
       rule_(streaming_rule(options.cache_bytes, index)),
-      reads_(std::move(reads)),
+      reads_(arena_.data(), options.n_staging,
+             mapped_ != nullptr ? 0 : ChunkQueue::buffer_bytes(index, options.most_joined_bytes),
+             options.most_joined_bytes),
+      slots_(arena_.data() + reads_.buffers_bytes()),
       arrived_(options.n_staging),
       scheduler_(options.prefetch, index, experts_, cache_, options.n_staging),
       wants_forecasts_(scheduler_.wants_forecasts()),

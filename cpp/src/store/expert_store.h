@@ -139,7 +139,7 @@ private:
         std::vector<uint64_t> promoted;   // the same
     };
 
-    ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options, ChunkQueue reads,
+    ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options,
                 AlignedMemory arena, std::unique_ptr<MappedExperts> mapped);
 
     // Everything below REQUIRES mutex_, but what says otherwise.
@@ -204,7 +204,7 @@ private:
 
     const ExpertIndex & index_;
     const RowConverter & converter_;
-    AlignedMemory arena_;                    // empty in place
+    AlignedMemory arena_;                    // the read buffers, then the slots; empty in place
     std::unique_ptr<MappedExperts> mapped_;  // in place, otherwise nullptr; guarded as its head says
 
     mutable AwakeMutex mutex_;
@@ -212,6 +212,7 @@ private:
     ExpertCache cache_;    // this and all below guarded by mutex_
     StreamingRule rule_;
     ChunkQueue reads_;
+    std::byte * const slots_;       // in arena_
     Ring<ReadCompletion> arrived_;  // out of the reader, taken by no thread
     uint64_t n_leases_ = 0;
     size_t n_converting_ = 0;             // arrivals being converted

@@ -2,18 +2,11 @@
 
 namespace edgemoe {
 
-Result<StagingPool> StagingPool::create(size_t n_buffers, size_t buffer_bytes) {
-    Result<AlignedMemory> memory = AlignedMemory::allocate(n_buffers * buffer_bytes, AlignedMemory::Access::kReadWrite);
-    if (!memory.is_ok()) {
-        return memory.status();
-    }
-    StagingPool pool;
-    pool.memory_ = std::move(memory).value();
-    pool.buffer_bytes_ = buffer_bytes;
+StagingPool::StagingPool(std::byte * memory, size_t n_buffers, size_t buffer_bytes)
+    : memory_(memory), buffer_bytes_(buffer_bytes) {
     for (size_t i = n_buffers; i > 0; i--) {
-        pool.free_.push_back(i - 1);
+        free_.push_back(i - 1);
     }
-    return pool;
 }
 
 size_t StagingPool::take() {

@@ -1,5 +1,6 @@
 #include "store/staging_pool.h"
 
+#include "storage/aligned_memory.h"
 #include "storage/file.h"
 
 #include <doctest/doctest.h>
@@ -10,9 +11,9 @@
 namespace edgemoe {
 
 TEST_CASE("BuffersAreAlignedDistinctAndComeBack") {
-    Result<StagingPool> made = StagingPool::create(3, 2 * kDirectAlignment);
-    REQUIRE(made.is_ok());
-    StagingPool pool = std::move(made).value();
+    const AlignedMemory memory =
+        AlignedMemory::allocate(6 * kDirectAlignment, AlignedMemory::Access::kReadWrite).value();
+    StagingPool pool(memory.data(), 3, 2 * kDirectAlignment);
     CHECK(pool.buffer_bytes() == 2 * kDirectAlignment);
     for (int round = 0; round < 2; ++round) {
         std::set<std::byte *> places;
