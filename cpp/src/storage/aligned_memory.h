@@ -22,8 +22,9 @@ public:
     AlignedMemory(const AlignedMemory &) = delete;
     AlignedMemory & operator=(const AlignedMemory &) = delete;
 
-    // `bytes` is rounded up to whole pages. Where it is as large as a huge page, the memory begins as one does: a direct
-    // read into one is a single segment for the disk instead of one a page. kOutOfBudget when the kernel refuses.
+    // `bytes` is rounded up to whole pages. Where it is as large as a huge page, the memory begins as one does: a
+    // direct read into one is a single segment for the disk instead of one a page. kOutOfBudget when the kernel
+    // refuses.
     static Result<AlignedMemory> allocate(size_t bytes, Access access);
 
     std::byte * data() const { return data_; }

@@ -336,9 +336,9 @@ private:
     }
 
     AwakeMutex mutex_;
-    std::condition_variable_any changed_;   // see the head of this file
-    io_uring ring_;                     // guarded as the head of this file says
-    std::byte * registered_ = nullptr;  // the one registered buffer; this and the next two guarded by mutex_
+    std::condition_variable_any changed_;  // see the head of this file
+    io_uring ring_;                        // guarded as the head of this file says
+    std::byte * registered_ = nullptr;     // the one registered buffer; this and the next two guarded by mutex_
     size_t registered_bytes_ = 0;
     std::vector<int> registered_fds_;          // their places are their registered numbers
     ReadQueues queued_;                        // not started; this and all below guarded by mutex_

@@ -87,8 +87,8 @@ Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & ind
     }
     // Buffers and slots are one mapping, since few buffers alone would not fill a huge page.
     uint64_t bytes = 0;
-    if (!options.in_place && !checked_add(staging_bytes(index, options.n_staging, options.most_joined_bytes),
-                                          options.cache_bytes, &bytes)) {
+    if (!options.in_place &&
+        !checked_add(staging_bytes(index, options.n_staging, options.most_joined_bytes), options.cache_bytes, &bytes)) {
         bytes = SIZE_MAX;  // which is refused
     }
     Result<AlignedMemory> arena = AlignedMemory::allocate(bytes, AlignedMemory::Access::kReadWrite);
@@ -101,8 +101,8 @@ Result<std::unique_ptr<ExpertStore>> ExpertStore::create(const ExpertIndex & ind
             return locked;
         }
     }
-    return std::unique_ptr<ExpertStore>(new ExpertStore(index, converter, std::move(options),
-                                                        std::move(arena).value(), std::move(mapped)));
+    return std::unique_ptr<ExpertStore>(
+        new ExpertStore(index, converter, std::move(options), std::move(arena).value(), std::move(mapped)));
 }
 
 ExpertStore::ExpertStore(const ExpertIndex & index, const RowConverter & converter, ExpertStoreOptions options,
