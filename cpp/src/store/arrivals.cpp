@@ -73,7 +73,9 @@ void ExpertStore::convert_unlocked(Lease * lease, const ReadCompletion & complet
         give_back_if_empty(read.front().entry);
         has_unseen_room_ = true;  // whoever waits for room looks again
     } else {
+        const size_t n_demand = read.front().is_ahead() ? 0 : 1;
         n_converting_++;
+        n_converting_demand_ += n_demand;
         lock.unlock();
         std::array<Status, kProjectionCount> statuses;
         for (size_t i = 0; i < read.size(); i++) {
@@ -81,6 +83,7 @@ void ExpertStore::convert_unlocked(Lease * lease, const ReadCompletion & complet
         }
         lock.lock();
         n_converting_--;
+        n_converting_demand_ -= n_demand;
         read = reads_.chunks(completion.id);  // a lease may have asked for them meanwhile
         reads_.finish(completion.id);
         for (size_t i = 0; i < read.size(); i++) {

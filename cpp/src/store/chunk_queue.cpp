@@ -108,7 +108,7 @@ void ChunkQueue::start(std::vector<ReadRequest> * requests, size_t most_ahead) {
         first_ = 0;
     }
     size_t n_started = 0;
-    while (n_started < ahead_.size() && !staging_.empty() && !has_demand() && n_ahead_in_flight_ < most_ahead) {
+    while (n_started < ahead_.size() && !staging_.empty() && !has_queued_demand() && n_ahead_in_flight_ < most_ahead) {
         n_started += start(ahead_, n_started, requests);
     }
     ahead_.erase(ahead_.begin(), ahead_.begin() + static_cast<std::ptrdiff_t>(n_started));

@@ -87,7 +87,7 @@ public:
     int32_t add(Chunk chunk, const ExpertPart & part, const File & file, std::byte * mapped);
 
     // Appends requests for as many queued chunks, in order, as there are buffers. They are in flight from here on.
-    // Those that are ahead only while no other is queued or in flight, and so that at most `most_ahead` of them are.
+    // Those that are ahead only while no other is queued, and so that at most `most_ahead` of them are in flight.
     void start(std::vector<ReadRequest> * requests, size_t most_ahead = 0);
 
     // A lease asks for what of `entry` is being read ahead: its queued chunks come behind those of the lease, as if

@@ -248,7 +248,7 @@ void ExpertStore::end(Lease & lease) {
 // Drops what was evicted in place, tells the reader what has changed and starts what is queued, all without the lock.
 void ExpertStore::submit_and_unlock(std::unique_lock<AwakeMutex> & lock) {
     std::unique_ptr<Errands> errands = borrow_errands();
-    reads_.start(&errands->requests, most_ahead());
+    reads_.start(&errands->requests, has_demand_to_read() ? 0 : scheduler_.most_reads());
     n_ahead_.store(reads_.n_ahead_in_flight(), std::memory_order_relaxed);
     errands->unmapped.swap(unmapped_);
     errands->cancelled.swap(cancelled_);

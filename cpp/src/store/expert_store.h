@@ -176,7 +176,8 @@ private:
     template <typename Goes>
     void withdraw(Goes goes);
     void read_ahead();
-    bool is_wanted_otherwise() const;
+    bool is_wanted_otherwise();
+    bool has_demand_to_read();
     bool insert_forecast(int32_t entry);
     bool prewarm_one(int32_t entry);
     bool take_background_arrival(std::unique_lock<AwakeMutex> & lock);
@@ -184,7 +185,6 @@ private:
     bool is_stale(const Chunk & chunk) const;
     void account(const Chunk & chunk, const Status & status);
     size_t n_arrived_ahead();
-    size_t most_ahead();
 
     // arrivals.cpp
     bool take_arrival(Lease & lease, bool may_block);  // takes mutex_
@@ -216,6 +216,7 @@ private:
     Ring<ReadCompletion> arrived_;  // out of the reader, taken by no thread
     uint64_t n_leases_ = 0;
     size_t n_converting_ = 0;             // arrivals being converted
+    size_t n_converting_demand_ = 0;      // of these, those that were asked for when it began
     bool waits_in_reader_ = false;        // a thread does
     std::atomic<uint64_t> n_changes_{0};  // written with mutex_
     std::condition_variable_any changed_;
@@ -227,7 +228,6 @@ private:
     PrefetchScheduler scheduler_;
     Lease * lease_ = nullptr;                    // the latest that lives
     bool has_unseen_room_ = false;               // a slot was unpinned, and nobody told a lease that waits
-    bool is_short_of_reads_ = false;             // more would have been read ahead, if more might be in flight
     std::vector<uint64_t> cancelled_;            // ids of reads, to be told to the reader without the lock
     std::vector<uint64_t> promoted_;             // the same
     std::vector<ExpertId> evicted_;              // by the latest insertion

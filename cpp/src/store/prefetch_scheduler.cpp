@@ -2,7 +2,6 @@
 #include "store/prefetch_scheduler.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace edgemoe {
 
@@ -43,8 +42,7 @@ PrefetchScheduler::PrefetchScheduler(Prefetch mode, const ExpertIndex & index, c
       n_used_(index.n_experts_used()),
       most_allowance_(static_cast<double>(index.token_working_set_bytes())),
       allowance_(static_cast<double>(prefetch::kFirstExperts * index.largest_expert_bytes())),
-      most_buffers_(std::max<size_t>(1, n_staging / prefetch::kBufferShare)),
-      most_reads_(std::min(prefetch::kFirstReads, most_buffers_)),
+      most_reads_(std::max<size_t>(1, n_staging / prefetch::kBufferShare)),
       guesses_(mode == Prefetch::kOff ? 0 : index.n_experts()),
       last_forecast_(static_cast<size_t>(index.empty() ? 0 : index.layers().back().layer + 1), 0),
       comparison_(mode == Prefetch::kAuto),
@@ -158,15 +156,13 @@ int32_t PrefetchScheduler::next_to_read() const {
             (is_prompt_ && experts_[entry].id.layer > layer_)) {
             continue;
         }
-        const uint64_t away = candidate.due > n_visits_ ? candidate.due - n_visits_ : 0;
-        const float value = candidate.chance * std::pow(prefetch::kSoonness, static_cast<float>(away));
-        if (value <= most) {
+        if (candidate.due > n_visits_ + 1 || candidate.chance <= most) {
             continue;
         }
         const uint64_t bytes = missing_bytes(entry);
         if (bytes > 0 && (mode_ == Prefetch::kAlways || static_cast<double>(bytes) <= allowance_)) {
             best = entry;
-            most = value;
+            most = candidate.chance;
         }
     }
     return best;
@@ -217,14 +213,6 @@ void PrefetchScheduler::evicted(int32_t entry) {
 
 void PrefetchScheduler::demand_arrived(uint64_t bytes) {
     earn(prefetch::kTrialShare * static_cast<double>(bytes));
-}
-
-void PrefetchScheduler::reads_are_over() {
-    most_reads_ = std::min(2 * most_reads_, most_buffers_);
-}
-
-void PrefetchScheduler::demand_met_reads() {
-    most_reads_ = std::max<size_t>(1, most_reads_ / 2);
 }
 
 PrefetchStats PrefetchScheduler::stats() const {

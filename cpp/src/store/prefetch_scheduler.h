@@ -61,8 +61,8 @@ public:
     void forecast(const std::vector<ExpertForecast> & experts);
     bool is_forecast(int32_t entry) const { return guess(entry).chance > 0; }
 
-    // The entry to read ahead next, -1: none. It is not whole, and not being read; the allowance has room for its
-    // missing matrices.
+    // The entry of the next layer to read ahead next, -1: none. It is not whole, and not being read; the allowance has
+    // room for its missing matrices.
     int32_t next_to_read() const;
     float chance(int32_t entry) const { return guess(entry).chance; }
     void will_read(uint64_t bytes);  // they are asked for
@@ -78,11 +78,8 @@ public:
     void demand_arrived(uint64_t bytes);          // read because it was asked for
     void prewarmed(uint64_t bytes) { stats_.prewarmed_bytes += bytes; }
 
-    // How many reads ahead may be in flight. `n_in_flight`: those that are.
-    void reads_are_over();    // all that were asked for were over before this moment
-    void demand_met_reads();  // a demand read begins while some are not
+    // How many reads ahead may be in flight.
     size_t most_reads() const { return most_reads_; }
-    size_t most_buffers() const { return most_buffers_; }
 
     PrefetchStats stats() const;
     std::vector<LayerRecall> recall() const { return record_.table(); }
@@ -108,8 +105,7 @@ private:
     const int32_t n_used_;
     const double most_allowance_;
     double allowance_;  // bytes; may fall below 0 by one expert
-    const size_t most_buffers_;
-    size_t most_reads_;
+    const size_t most_reads_;
 
     std::vector<Guess> guesses_;           // by entry
     std::vector<int32_t> live_;            // entries with a forecast

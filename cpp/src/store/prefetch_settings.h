@@ -21,8 +21,6 @@ constexpr float kLeastChanceToRead = 0.6F;
 // What the room that it takes may be worth at most, as a share of a use now: however certain a forecast is, what was
 // used a moment ago is not given up before its layer comes.
 constexpr float kMostWorthOfRoom = 0.9F;
-// What one layer farther away takes from a forecast when reads are ordered.
-constexpr float kSoonness = 0.8F;
 
 // A chance is a mean over the latest kMostForecasts or so of its kind; what the predictor says counts as much as
 // kFirstForecasts of them.
@@ -37,10 +35,10 @@ constexpr uint64_t kFirstExperts = 4;
 constexpr double kTrialShare = 0.01;
 constexpr double kReturn = 1.6;
 
-// Reads ahead that are in flight at once: from kFirstReads up, doubled when all were over before the next were asked
-// for, halved when a demand read finds some in its way; never more than this share of the read buffers.
-constexpr size_t kFirstReads = 2;
+// Reads of forecasts that are in flight at once take at most this share of the read buffers. Reads that pre-warm are
+// few, since they may be in the way of many demand reads.
 constexpr size_t kBufferShare = 2;  // one half
+constexpr size_t kPrewarmReads = 2;
 
 // Passes over the layers are made with reads ahead and without, kTrialPasses each in turn, until kLeastSamples of both
 // are measured; the first of each turn are not, because what was on its way still counts for the old way. What layers

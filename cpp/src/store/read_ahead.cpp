@@ -1,9 +1,9 @@
 // What is read before it is asked for: forecasts, and the experts that a run begins with. Everything here REQUIRES the
 // store's mutex, but what says otherwise.
 //
-// A chunk that is ahead has no lease. It is started only while no demand read is queued or in flight. When one comes,
-// what was not handed to the reader is withdrawn, what the reader has not started is cancelled, and what it has started
-// (a chunk each) ends as it would; when a lease asks for its expert, it becomes a demand read.
+// A chunk that is ahead has no lease. It is started only when all demand reads have arrived. When another demand read
+// comes, what was not handed to the reader is withdrawn, what the reader has not started is cancelled, and what it has
+// started (a chunk each) ends as it would; when a lease asks for its expert, it becomes a demand read.
 #include "store/expert_store.h"
 
 #include <algorithm>
@@ -44,11 +44,7 @@ void ExpertStore::read_ahead() {
     if (!scheduler_.is_on() || is_wanted_otherwise()) {
         return;
     }
-    if (is_short_of_reads_ && reads_.n_ahead_in_flight() == n_arrived_ahead()) {
-        scheduler_.reads_are_over();
-    }
-    is_short_of_reads_ = false;
-    while (reads_.n_ahead_in_flight() + reads_.n_ahead_queued() < most_ahead()) {
+    while (reads_.n_ahead_in_flight() + reads_.n_ahead_queued() < scheduler_.most_reads()) {
         const int32_t entry = scheduler_.next_to_read();
         if (entry < 0) {
             return;
@@ -59,12 +55,17 @@ void ExpertStore::read_ahead() {
         }
         scheduler_.will_read(queue_reads(Chunk::kNoLease, ReadPurpose::kForecast, entry, kAllProjections));
     }
-    is_short_of_reads_ = true;
 }
 
 // The disk for demand reads, or room for experts of a lease.
-bool ExpertStore::is_wanted_otherwise() const {
-    return reads_.has_demand() || (lease_ != nullptr && lease_->waits());
+bool ExpertStore::is_wanted_otherwise() {
+    return has_demand_to_read() || (lease_ != nullptr && lease_->waits());
+}
+
+// Demand reads that have not arrived.
+bool ExpertStore::has_demand_to_read() {
+    const size_t n_arrived = n_converting_demand_ + arrived_.size() - n_arrived_ahead();
+    return reads_.has_queued_demand() || reads_.n_in_flight() - reads_.n_ahead_in_flight() > n_arrived;
 }
 
 bool ExpertStore::insert_forecast(int32_t e) {
@@ -85,12 +86,6 @@ size_t ExpertStore::n_arrived_ahead() {
                : arrived_.count([this](const ReadCompletion & one) { return reads_.chunk(one.id).is_ahead(); });
 }
 
-// How many chunks that are ahead may have a buffer: those that were read and wait for a thread do not keep the disk
-// from anything, but take a buffer too.
-size_t ExpertStore::most_ahead() {
-    return std::min(scheduler_.most_buffers(), scheduler_.most_reads() + n_arrived_ahead());
-}
-
 // Its layer came without it.
 bool ExpertStore::is_stale(const Chunk & chunk) const {
     return chunk.is_ahead() && chunk.purpose == ReadPurpose::kForecast && !scheduler_.is_forecast(chunk.entry);
@@ -109,13 +104,9 @@ void ExpertStore::promote(const Lease & lease, int32_t entry) {
 
 // For demand reads.
 void ExpertStore::make_way() {
-    if (!reads_.has_ahead()) {
-        return;
+    if (reads_.has_ahead()) {
+        withdraw_all();
     }
-    if (reads_.n_ahead_in_flight() > n_arrived_ahead()) {
-        scheduler_.demand_met_reads();
-    }
-    withdraw_all();
 }
 
 void ExpertStore::withdraw_all() {
@@ -192,7 +183,7 @@ void ExpertStore::prewarm(const std::vector<ExpertId> & experts, const std::atom
             continue;
         }
         if (!is_wanted_otherwise() && next < experts.size() &&
-            reads_.n_ahead_in_flight() + reads_.n_ahead_queued() < most_ahead()) {
+            reads_.n_ahead_in_flight() + reads_.n_ahead_queued() < prefetch::kPrewarmReads) {
             const int32_t entry = experts_.find(experts[next++]);
             if (entry >= 0 && !experts_[entry].is_resident && !prewarm_one(entry)) {
                 next = experts.size();  // no slot is free

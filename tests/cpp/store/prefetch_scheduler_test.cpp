@@ -151,23 +151,20 @@ TEST_CASE("InAPromptOnlyTheTokenBehindItIsReadAhead") {
     rig.come(1, 0, 20);
     rig.scheduler.forecast({{{2, 3}, 0.9F, 1}});
     CHECK(rig.scheduler.next_to_read() == -1);
-    rig.scheduler.forecast({{{0, 3}, 0.9F, 3}});
+    rig.scheduler.forecast({{{0, 3}, 0.9F, 1}});
     CHECK(rig.scheduler.next_to_read() == rig.table.find({0, 3}));
 }
 
-TEST_CASE("ReadsInFlightDoubleWhenTheyAreOverAndHalveWhenTheyAreInTheWay") {
+TEST_CASE("OnlyTheNextLayerIsReadAhead") {
     Rig rig(Prefetch::kAuto);
-    CHECK(rig.scheduler.most_reads() == prefetch::kFirstReads);
-    for (int i = 0; i < 5; ++i) {
-        rig.scheduler.reads_are_over();
-    }
-    CHECK(rig.scheduler.most_reads() == kStaging / prefetch::kBufferShare);
-    rig.scheduler.demand_met_reads();
-    CHECK(rig.scheduler.most_reads() == kStaging / prefetch::kBufferShare / 2);
-    for (int i = 0; i < 9; ++i) {
-        rig.scheduler.demand_met_reads();
-    }
-    CHECK(rig.scheduler.most_reads() == 1);
+    rig.scheduler.forecast({{{1, 3}, 0.9F, 1}, {{2, 4}, 0.95F, 2}});
+    CHECK(rig.scheduler.next_to_read() == rig.table.find({1, 3}));
+    rig.come(1, 3, 1);
+    CHECK(rig.scheduler.next_to_read() == rig.table.find({2, 4}));
+}
+
+TEST_CASE("ReadsAheadLeaveBuffersForDemandReads") {
+    CHECK(Rig(Prefetch::kAuto).scheduler.most_reads() == kStaging / prefetch::kBufferShare);
 }
 
 TEST_CASE("ForecastsProtectOnceTheyHaveBeenRight") {
