@@ -19,25 +19,34 @@ public:
     // A pass of one token has ended, or (counts = false) one that says nothing. `seconds`: that its layers of experts
     // took; `stall_seconds`: of these, waiting for reads.
     void end_pass(double seconds, double stall_seconds, bool counts) {
-        if (counts) {
-            Way & way = ways_[reads_ahead() ? 1 : 0];
-            way.n_passes++;
-            way.stall_seconds += stall_seconds;
-            if (position_ != 0 && position_ != prefetch::kTrialPasses) {
-                way.n_samples++;
-                const double weight = std::max(1.0 / static_cast<double>(way.n_samples), prefetch::kLeastWeight);
-                const double most = way.n_samples > 1 ? prefetch::kMostOfMean * way.mean : seconds;
-                way.mean += weight * (std::min(seconds, most) - way.mean);
-            }
+        if (!counts) {
+            return;
         }
-        if (++position_ == period_) {
-            position_ = 0;
+        Way & way = ways_[reads_ahead() ? 1 : 0];
+        way.n_passes++;
+        way.stall_seconds += stall_seconds;
+        if (turn_.n_passes > 0 && turn_.seconds >= prefetch::kUnsettledSeconds) {
+            way.n_samples++;
+            const double weight = std::max(1.0 / static_cast<double>(way.n_samples), prefetch::kLeastWeight);
+            way.mean += weight * (seconds - way.mean);
+        }
+        turn_.n_passes++;
+        turn_.seconds += seconds;
+        if (is_trial_) {
+            if (turn_.n_passes >= prefetch::kTrialPasses && turn_.seconds >= prefetch::kTrialSeconds) {
+                n_stretch_passes_ = stretch_ * turn_.n_passes;
+                is_trial_ = false;
+                turn_ = {};
+            }
+        } else if (turn_.n_passes >= n_stretch_passes_) {
+            is_trial_ = true;
+            turn_ = {};
             decide();
         }
     }
 
     // The way of the present pass.
-    bool reads_ahead() const { return !alternates_ || (position_ < prefetch::kTrialPasses) != prefers_ahead_; }
+    bool reads_ahead() const { return !alternates_ || is_trial_ != prefers_ahead_; }
     // The way of most passes.
     bool prefers_ahead() const { return !alternates_ || prefers_ahead_; }
 
@@ -53,28 +62,29 @@ private:
         double mean = 0;
     };
 
+    struct Turn {
+        int64_t n_passes = 0;
+        double seconds = 0;
+    };
+
     const Way & way(bool ahead) const { return ways_[ahead ? 1 : 0]; }
 
+    // A trial and the stretch after it are over.
     void decide() {
-        const Way & ahead = way(true);
-        const Way & without = way(false);
-        if (std::min(ahead.n_samples, without.n_samples) < prefetch::kLeastSamples) {
-            return;
-        }
-        const double most = (prefers_ahead_ ? prefetch::kMostToGoOn : prefetch::kMostToBegin) * without.mean;
-        if (prefers_ahead_ != (ahead.mean <= most)) {
-            prefers_ahead_ = !prefers_ahead_;
-            period_ = prefetch::kTrialPeriod;
-        } else {
-            period_ = std::clamp(2 * period_, prefetch::kTrialPeriod, prefetch::kLongestTrialPeriod);
-        }
+        const double most = (prefers_ahead_ ? prefetch::kMostToGoOn : prefetch::kMostToBegin) * way(false).mean;
+        const bool changes = prefers_ahead_ != (way(true).mean <= most);
+        prefers_ahead_ = prefers_ahead_ != changes;
+        stretch_ = changes ? prefetch::kFirstStretch
+                           : std::clamp(2 * stretch_, prefetch::kFirstStretch, prefetch::kLongestStretch);
     }
 
     bool alternates_;
     std::array<Way, 2> ways_{};  // without, with
     bool prefers_ahead_ = false;
-    int32_t period_ = 2 * prefetch::kTrialPasses;
-    int32_t position_ = 0;  // of the present pass in its period
+    bool is_trial_ = true;
+    Turn turn_;
+    int32_t stretch_ = 1;           // how many times as long as the trial
+    int64_t n_stretch_passes_ = 0;  // of the present stretch
 };
 
 }  // namespace edgemoe

@@ -17,7 +17,7 @@ namespace prefetch {
 // Forecasts whose chance (ForecastRecord) is below kLeastChance protect nothing, and below kLeastChanceToRead are not
 // read: where the disk or the processor has little time to spare, a wrong read costs about what a right one saves.
 constexpr float kLeastChance = 0.3F;
-constexpr float kLeastChanceToRead = 0.6F;
+constexpr float kLeastChanceToRead = 0.7F;
 // What the room that it takes may be worth at most, as a share of a use now: however certain a forecast is, what was
 // used a moment ago is not given up before its layer comes.
 constexpr float kMostWorthOfRoom = 0.9F;
@@ -40,21 +40,21 @@ constexpr double kReturn = 1.6;
 constexpr size_t kBufferShare = 2;  // one half
 constexpr size_t kPrewarmReads = 2;
 
-// Passes over the layers are made with reads ahead and without, kTrialPasses each in turn, until kLeastSamples of both
-// are measured; the first of each turn are not, because what was on its way still counts for the old way. What layers
-// took either way is compared by fading means (weight of the latest kLeastWeight, or 1 / n while there are fewer; one
-// that was disturbed counts as kMostOfMean times the mean at most). Reading ahead begins when it takes at most
-// kMostToBegin of the time without, and goes on while it takes at most kMostToGoOn: a mean of twelve passes is off by
-// some percent. From then on it is kTrialPasses of kTrialPeriod passes that are made the other way, and half as many
-// with each trial that changes nothing, down to those of kLongestTrialPeriod.
-constexpr int32_t kTrialPasses = 4;
-constexpr int32_t kTrialPeriod = 48;
-constexpr int32_t kLongestTrialPeriod = 384;
-constexpr int64_t kLeastSamples = 12;
-constexpr double kLeastWeight = 0.05;
-constexpr double kMostOfMean = 2.0;
-constexpr double kMostToBegin = 0.92;
-constexpr double kMostToGoOn = 0.96;
+// Passes over the layers are made with reads ahead and without in turn. A trial is of the way that is not preferred: of
+// at least kTrialPasses passes and kTrialSeconds, since a limit on bytes may be kept over a tenth of a second, so that
+// in short turns one way pays for the other's reads. A stretch of the preferred way follows that is as long the first
+// time, then kFirstStretch times, and twice that with each trial that changes nothing, up to kLongestStretch times. The
+// first pass of a turn, and all in its first kUnsettledSeconds, are not measured. What layers took either way is
+// compared by means (of all at first, then fading: the latest counts as kLeastWeight). Reading ahead begins when it
+// takes at most kMostToBegin of the time without, and goes on while it takes at most kMostToGoOn.
+constexpr int32_t kTrialPasses = 8;
+constexpr double kTrialSeconds = 0.3;
+constexpr double kUnsettledSeconds = 0.1;
+constexpr int32_t kFirstStretch = 4;
+constexpr int32_t kLongestStretch = 32;
+constexpr double kLeastWeight = 0.004;
+constexpr double kMostToBegin = 0.97;
+constexpr double kMostToGoOn = 0.99;
 
 // Recall is counted for forecasts of up to so many layers ahead.
 constexpr int32_t kMostDistance = 4;
