@@ -120,7 +120,7 @@ public:
     StreamStats stats() const;
     uint64_t cache_bytes() const { return cache_.budget_bytes(); }
     uint64_t resident_bytes() const;
-    // Of the cache, what takes no memory yet because nothing was put there. Takes no lock.
+    // Of the cache and the read buffers, what takes no memory yet because nothing was put there. Takes no lock.
     uint64_t untouched_bytes() const { return arena_.size_bytes() - touched_bytes(arena_.data(), arena_.size_bytes()); }
     uint64_t resident_experts() const;
     const ExpertIndex & index() const { return index_; }

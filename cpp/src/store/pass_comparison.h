@@ -32,17 +32,17 @@ public:
         }
         turn_.n_passes++;
         turn_.seconds += seconds;
+        if (turn_.n_passes < n_least_passes_ || turn_.seconds < prefetch::kTrialSeconds) {
+            return;
+        }
         if (is_trial_) {
-            if (turn_.n_passes >= prefetch::kTrialPasses && turn_.seconds >= prefetch::kTrialSeconds) {
-                n_stretch_passes_ = stretch_ * turn_.n_passes;
-                is_trial_ = false;
-                turn_ = {};
-            }
-        } else if (turn_.n_passes >= n_stretch_passes_) {
-            is_trial_ = true;
-            turn_ = {};
+            n_least_passes_ = stretch_ * turn_.n_passes;
+        } else {
+            n_least_passes_ = prefetch::kTrialPasses;
             decide();
         }
+        is_trial_ = !is_trial_;
+        turn_ = {};
     }
 
     // The way of the present pass.
@@ -83,8 +83,8 @@ private:
     bool prefers_ahead_ = false;
     bool is_trial_ = true;
     Turn turn_;
-    int32_t stretch_ = 1;           // how many times as long as the trial
-    int64_t n_stretch_passes_ = 0;  // of the present stretch
+    int64_t n_least_passes_ = prefetch::kTrialPasses;  // of the present turn
+    int32_t stretch_ = 1;                              // how many times as long as the trial
 };
 
 }  // namespace edgemoe
