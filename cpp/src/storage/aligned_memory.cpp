@@ -26,9 +26,7 @@ void unmap(void * data, size_t bytes) {
 }  // namespace
 
 AlignedMemory::~AlignedMemory() {
-    if (data_ != nullptr) {
-        ::munmap(data_, size_bytes_);
-    }
+    unmap(data_, size_bytes_);
 }
 
 AlignedMemory::AlignedMemory(AlignedMemory && other) noexcept

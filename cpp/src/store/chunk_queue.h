@@ -164,12 +164,11 @@ public:
         ahead_.resize(kept);
     }
 
-    bool idle() const { return !has_demand() && !has_ahead(); }
+    bool idle() const { return n_in_flight_ == 0 && !has_queued_demand() && ahead_.empty(); }
     size_t n_in_flight() const { return n_in_flight_; }
     size_t n_ahead_in_flight() const { return n_ahead_in_flight_; }
     size_t n_ahead_queued() const { return ahead_.size(); }
     bool has_ahead() const { return n_ahead_in_flight_ > 0 || !ahead_.empty(); }
-    bool has_demand() const { return has_queued_demand() || n_in_flight_ > n_ahead_in_flight_; }
     bool has_queued_demand() const { return first_ < queue_.size(); }
     bool has_free_buffer() const { return !staging_.empty(); }
 

@@ -32,9 +32,9 @@ TEST_CASE("BothWaysTakeTurnsUntilOneIsChosen") {
 
 TEST_CASE("ReadsAheadGoOnWhileLayersTakeLess") {
     PassComparison comparison(true);
-    run(&comparison, kFirstRound + kSecondRound + 9 * kLongestRound, 1.0, 2.0);
+    run(&comparison, kFirstRound + kSecondRound + 30 * kLongestRound, 1.0, 2.0);
     CHECK(comparison.prefers_ahead());
-    CHECK(comparison.n_passes(true) > 18 * comparison.n_passes(false));
+    CHECK(comparison.n_passes(true) > 20 * comparison.n_passes(false));
     CHECK(comparison.n_passes(false) > 0);
     CHECK(comparison.stall_seconds(false) == doctest::Approx(static_cast<double>(comparison.n_passes(false))));
 }
