@@ -41,20 +41,25 @@ constexpr size_t kBufferShare = 2;  // one half
 constexpr size_t kPrewarmReads = 2;
 
 // Passes over the layers are made with reads ahead and without in turn. A trial is of the way that is not preferred: of
-// at least kTrialPasses passes and kTrialSeconds, since a limit on bytes may be kept over a tenth of a second, so that
-// in short turns one way pays for the other's reads. A stretch of the preferred way follows that is as long the first
-// time, then kFirstStretch times, and twice that with each trial that changes nothing, up to kLongestStretch times. The
-// first pass of a turn, and all in its first kUnsettledSeconds, are not measured. What layers took either way is
-// compared by means (of all at first, then fading: the latest counts as kLeastWeight). Reading ahead begins when it
-// takes at most kMostToBegin of the time without, and goes on while it takes at most kMostToGoOn.
+// at least kTrialPasses passes that are measured, and kTrialSeconds, since a limit on bytes may be kept over a tenth of
+// a second, so that in short turns one way pays for the other's reads. It ends sooner when the way that is tried is
+// worse by kErrorsToGiveUp standard errors of the difference. A stretch of the preferred way follows, of kFirstStretch
+// parts as long as a trial, then twice as many with each trial that changes nothing, up to kLongestStretch. The first
+// pass of a turn, and all in its first kUnsettledSeconds, are not measured. What layers took either way is compared by
+// means, in which a new part counts fully and what came before it kRemembered as much as until then. Reading ahead
+// begins when it takes at most kMostToBegin of the time without, and goes on while it takes at most kMostToGoOn; what
+// could be chance, within kErrors such errors, changes nothing: one pass that was disturbed, however long, is about one
+// such error, and two are 1.4.
 constexpr int32_t kTrialPasses = 8;
 constexpr double kTrialSeconds = 0.3;
 constexpr double kUnsettledSeconds = 0.1;
 constexpr int32_t kFirstStretch = 4;
 constexpr int32_t kLongestStretch = 32;
-constexpr double kLeastWeight = 0.004;
+constexpr double kRemembered = 0.5;
 constexpr double kMostToBegin = 0.97;
 constexpr double kMostToGoOn = 0.99;
+constexpr double kErrors = 1.5;
+constexpr double kErrorsToGiveUp = 3;
 
 // Recall is counted for forecasts of up to so many layers ahead.
 constexpr int32_t kMostDistance = 4;

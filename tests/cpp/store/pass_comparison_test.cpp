@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <random>
 
 namespace edgemoe::test {
 namespace {
@@ -15,10 +17,11 @@ void run(PassComparison * comparison, int n_passes, double ahead, double without
     }
 }
 
-// Of passes that take so long that few make a trial.
-constexpr int kFirstRound = 2 * prefetch::kTrialPasses;
-constexpr int kSecondRound = (1 + prefetch::kFirstStretch) * prefetch::kTrialPasses;
-constexpr int kLongestRound = (1 + prefetch::kLongestStretch) * prefetch::kTrialPasses;
+// Of passes that take so long that few make a trial; the first of a turn is not measured.
+constexpr int kTrial = 1 + prefetch::kTrialPasses;
+constexpr int kFirstRound = 2 * kTrial;
+constexpr int kSecondRound = kTrial + 1 + prefetch::kFirstStretch * prefetch::kTrialPasses;
+constexpr int kLongestRound = kTrial + 1 + prefetch::kLongestStretch * prefetch::kTrialPasses;
 
 }  // namespace
 
@@ -45,7 +48,7 @@ TEST_CASE("ReadsAheadStopWhenLayersTakeMoreAndComeBackWhenTheyDoNot") {
     CHECK_FALSE(comparison.prefers_ahead());
     const uint64_t n_before = comparison.n_passes(true);
     run(&comparison, kSecondRound, 2.0, 1.0);
-    CHECK(comparison.n_passes(true) == n_before + prefetch::kTrialPasses);  // it is tried again
+    CHECK(comparison.n_passes(true) == n_before + kTrial);  // it is tried again
     run(&comparison, 40 * kLongestRound, 0.5, 1.0);
     CHECK(comparison.prefers_ahead());
 }
@@ -55,7 +58,7 @@ TEST_CASE("TrialsThatChangeNothingBecomeRare") {
     run(&comparison, kFirstRound + kSecondRound + 9 * kLongestRound, 2.0, 1.0);
     const uint64_t n_before = comparison.n_passes(true);
     run(&comparison, kLongestRound, 2.0, 1.0);
-    CHECK(comparison.n_passes(true) == n_before + prefetch::kTrialPasses);
+    CHECK(comparison.n_passes(true) == n_before + kTrial);
 }
 
 TEST_CASE("WithoutADifferenceNothingIsReadAhead") {
@@ -95,15 +98,92 @@ TEST_CASE("AFastModelIsComparedForLongEnough") {
 }
 
 TEST_CASE("OnePassThatWasDisturbedDoesNotDecide") {
-    PassComparison comparison(true);
-    bool was_disturbed = false;
-    for (int i = 0; i < 600; ++i) {
-        const bool is_disturbed = !was_disturbed && i > 230 && !comparison.reads_ahead();
-        comparison.end_pass(is_disturbed ? 0.006 : 0.002, 0.0, true);
-        was_disturbed = was_disturbed || is_disturbed;
+    // Fast, so that a trial has a hundred passes, and so slow that it has seven; any one pass of the first rounds.
+    for (const double seconds : {0.002, 0.04, 0.1}) {
+        for (const double factor : {2.0, 10.0, 100.0}) {
+            for (int disturbed = 0; disturbed < 600; disturbed++) {
+                PassComparison comparison(true);
+                bool was_preferred = false;
+                for (int i = 0; i < 900; i++) {
+                    comparison.end_pass(i == disturbed ? factor * seconds : seconds, 0.0, true);
+                    was_preferred = was_preferred || comparison.prefers_ahead();
+                }
+                CAPTURE(seconds);
+                CAPTURE(factor);
+                CAPTURE(disturbed);
+                CHECK_FALSE(was_preferred);
+            }
+        }
     }
-    REQUIRE(was_disturbed);
-    CHECK_FALSE(comparison.prefers_ahead());
+}
+
+TEST_CASE("OnePassThatWasDisturbedDoesNotStopReadsAhead") {
+    for (const double seconds : {0.002, 0.04}) {
+        for (int disturbed = 0; disturbed < 600; disturbed++) {
+            PassComparison comparison(true);
+            bool is_preferred = false;
+            bool was_stopped = false;
+            for (int i = 0; i < 3000; i++) {
+                const double usual = comparison.reads_ahead() ? 0.9 * seconds : seconds;
+                comparison.end_pass(i == disturbed ? 10 * usual : usual, 0.0, true);
+                was_stopped = was_stopped || (is_preferred && !comparison.prefers_ahead());
+                is_preferred = comparison.prefers_ahead();
+            }
+            CHECK(is_preferred);
+            CHECK_FALSE(was_stopped);
+        }
+    }
+}
+
+TEST_CASE("ADifferenceWithinChanceChangesNothing") {
+    std::mt19937 random(1);
+    std::normal_distribution<double> noise(0, 0.3);
+    int n_wrong = 0;
+    int n_found = 0;
+    for (int trial = 0; trial < 100; trial++) {
+        PassComparison same(true);
+        PassComparison sooner(true);
+        for (int i = 0; i < 400; i++) {  // the first two turns
+            const double seconds = 0.002 * std::exp(noise(random));
+            same.end_pass(seconds, 0.0, true);
+            sooner.end_pass(sooner.reads_ahead() ? 0.8 * seconds : seconds, 0.0, true);
+        }
+        n_wrong += same.prefers_ahead() ? 1 : 0;
+        n_found += sooner.prefers_ahead() ? 1 : 0;
+    }
+    CHECK(n_wrong <= 15);
+    CHECK(n_found >= 95);
+}
+
+TEST_CASE("ATrialEndsEarlyWhenItIsLost") {
+    PassComparison comparison(true);
+    for (int i = 0; i < 5000; i++) {
+        const double seconds = 0.002 + 0.0005 * (i % 3);
+        comparison.end_pass(comparison.reads_ahead() ? seconds : 2 * seconds, 0.0, true);
+    }
+    REQUIRE(comparison.prefers_ahead());
+    while (comparison.reads_ahead()) {
+        comparison.end_pass(0.0025, 0.0, true);
+    }
+    double trial_seconds = 0;
+    while (!comparison.reads_ahead()) {
+        comparison.end_pass(0.005, 0.0, true);
+        trial_seconds += 0.005;
+    }
+    CHECK(trial_seconds < prefetch::kTrialSeconds / 2);
+    CHECK(trial_seconds > prefetch::kUnsettledSeconds);
+}
+
+TEST_CASE("AStretchEndsEarlyWhenItsWayBecomesWorse") {
+    PassComparison comparison(true);
+    run(&comparison, kFirstRound + kSecondRound + 10 * kLongestRound, 0.5, 1.0);
+    REQUIRE(comparison.prefers_ahead());
+    int n_passes = 0;
+    while (comparison.prefers_ahead() && n_passes < 1000) {
+        run(&comparison, 1, 2.0, 1.0);
+        n_passes++;
+    }
+    CHECK(n_passes < 10 * prefetch::kTrialPasses);
 }
 
 TEST_CASE("PassesThatSayNothingAreNotCounted") {
