@@ -142,6 +142,12 @@ def refusal() -> str:
         return str(error)
 
 
+def entering(groups: Sequence[Path], arguments: Sequence[str]) -> list[str]:
+    """The command, begun by a shell that enters the groups (their `procs`) and becomes it."""
+    entry = " && ".join([*(f"echo $$ > {procs}" for procs in groups), 'exec "$@"'])
+    return ["sh", "-c", entry, "sh", *arguments] if groups else list(arguments)
+
+
 def run(
     arguments: Sequence[str],
     *,
@@ -159,10 +165,7 @@ def run(
         groups = [] if memory is None else [memory.procs]
         if disk is not None:
             groups.append(stack.enter_context(DiskCgroup(*disk)).procs)
-        # The shell enters the groups and becomes the command.
-        entry = " && ".join([*(f"echo $$ > {procs}" for procs in groups), 'exec "$@"'])
-        command = ["sh", "-c", entry, "sh", *arguments] if groups else list(arguments)
-        return _run(command, memory, timeout_s, environment)
+        return _run(entering(groups, arguments), memory, timeout_s, environment)
 
 
 def _run(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy  # noqa: F401  the package imports it with the first logits: not part of loading a model
 
 import edgemoe
+
+UNSETTLED_SECONDS = 0.1  # of a turn: over so much the block-I/O cgroup settles what the turn before it read
 
 
 class Tokens:
@@ -35,19 +38,37 @@ class Tokens:
         return [self._text[place % len(self._text)] for place in range(begin, self._next)]
 
 
-def decode_pass(model: edgemoe.Model, tokens: Sequence[int]) -> dict[str, float]:
-    """One token at a time, each with its logits."""
+def wait_for_turn() -> float:
+    """Says that this program waits, and returns the time when it may go on (see turns.py)."""
+    print("turn", flush=True)
+    if not sys.stdin.readline():
+        raise SystemExit("nobody gives turns any more")
+    return time.perf_counter()
+
+
+def decode_pass(model: edgemoe.Model, tokens: Sequence[int], turn: int = 0) -> dict[str, float]:
+    """One token at a time, each with its logits; in turns of `turn` tokens, of which the first do not count."""
     before = model.stats
-    begin = time.perf_counter()
-    for token in tokens:
+    seconds = 0.0
+    n_counted = 0
+    begin = began_turn = time.perf_counter()
+    for place, token in enumerate(tokens):
+        if turn and place % turn == 0:
+            begin = began_turn = wait_for_turn()
         model.decode([token])
-    seconds = time.perf_counter() - begin
+        end = time.perf_counter()
+        if not turn or begin - began_turn >= UNSETTLED_SECONDS:
+            seconds += end - begin
+            n_counted += 1
+        begin = end
+    if n_counted == 0:
+        raise SystemExit(f"turns of {turn} tokens are over before anything is measured: ask for longer ones")
     after = model.stats
     requests = after.expert_requests - before.expert_requests
     return {
         "tokens": len(tokens),
         "seconds": seconds,
-        "tokens_per_second": len(tokens) / seconds,
+        "tokens_per_second": n_counted / seconds,
         "read_bytes_per_token": (after.read_bytes - before.read_bytes) / len(tokens),
         "hit_rate": (after.expert_hits - before.expert_hits) / requests if requests else 1.0,
         "stall_seconds": after.stall_seconds - before.stall_seconds,
@@ -84,6 +105,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=32)
     parser.add_argument("--prompt", type=int, default=0)
     parser.add_argument("--warmup", type=int, default=0, help="tokens of a batch before all that counts")
+    parser.add_argument("--turn", type=int, default=0, help="tokens decoded before another program has its turn")
     parser.add_argument("--text", type=Path)
     parser.add_argument("--io")
     parser.add_argument("--eviction")
@@ -117,7 +139,7 @@ def main() -> None:
             result["prompt"] = prompt_pass(model, tokens.take(arguments.prompt))
         for _ in range(2):
             model.reset()
-            result["decode"] = decode_pass(model, tokens.take(arguments.tokens))
+            result["decode"] = decode_pass(model, tokens.take(arguments.tokens), arguments.turn)
         result["info"] = {name: value for name, value in dict(model.info).items() if name != "path"}
         result["peak_memory_bytes"] = model.stats.peak_memory_bytes
         result["version"] = edgemoe.__version__

@@ -3,9 +3,10 @@
 // trace of the first. Prints one JSON object.
 //
 //     known_routing MODEL TEXT --expert-cache BYTES [--tokens N] [--threads N] [--prefetch off|auto|always]
-//                   [--forecast right|wrong|none] [--distance LAYERS] [--io ENGINE]
+//                   [--forecast right|wrong|none] [--distance LAYERS] [--io ENGINE] [--turn N]
 //
-// As in edgemoe_worker.py, N tokens warm the cache and the N after them count.
+// As in edgemoe_worker.py, N tokens warm the cache and the N after them count, and with --turn it waits for its turn
+// (turns.py) before every N tokens, of which those of the first 0.1 s have no part in the speed.
 #include <unistd.h>
 
 #include <algorithm>
@@ -40,6 +41,7 @@ struct Arguments {
     std::string forecast = "right";
     int32_t n_tokens = 128;
     int32_t distance = 1;  // layers that are named in advance
+    int32_t turn = 0;      // tokens; 0: not in turns
     edgemoe::LoadOptions load;
 };
 
@@ -140,6 +142,8 @@ Arguments parse(int argc, char ** argv) {
             arguments.load.n_threads = std::atoi(value.c_str());
         } else if (name == "--distance") {
             arguments.distance = std::atoi(value.c_str());
+        } else if (name == "--turn") {
+            arguments.turn = std::atoi(value.c_str());
         } else if (name == "--forecast") {
             arguments.forecast = value;
         } else if (name == "--io") {
@@ -173,12 +177,44 @@ std::vector<int32_t> tokenize(const llama_vocab * vocab, const std::string & pat
     return tokens;
 }
 
-// A text of its own: nothing precedes it.
-void decode(edgemoe::Session & session, const int32_t * tokens, int32_t n_tokens, std::vector<float> & logits) {
-    check(session.reset(-1));
-    for (int32_t i = 0; i < n_tokens; i++) {
-        check(session.decode(tokens + i, nullptr, 1, logits.data()));
+// Says that this program waits, and returns when it may go on.
+void wait_for_turn() {
+    std::printf("turn\n");
+    std::fflush(stdout);
+    if (std::getchar() == EOF) {
+        fail("nobody gives turns any more");
     }
+    while (std::getchar() != '\n') {
+    }
+}
+
+// Tokens per second for a text of its own: nothing precedes it.
+double decode(edgemoe::Session & session, const int32_t * tokens, int32_t n_tokens, int32_t turn,
+              std::vector<float> & logits) {
+    using Clock = std::chrono::steady_clock;
+    constexpr std::chrono::duration<double> kUnsettled(0.1);
+    check(session.reset(-1));
+    std::chrono::duration<double> counted(0);
+    int32_t n_counted = 0;
+    Clock::time_point begin = Clock::now();
+    Clock::time_point began_turn = begin;
+    for (int32_t i = 0; i < n_tokens; i++) {
+        if (turn > 0 && i % turn == 0) {
+            wait_for_turn();
+            begin = began_turn = Clock::now();
+        }
+        check(session.decode(tokens + i, nullptr, 1, logits.data()));
+        const Clock::time_point end = Clock::now();
+        if (turn == 0 || begin - began_turn >= kUnsettled) {
+            counted += end - begin;
+            n_counted++;
+        }
+        begin = end;
+    }
+    if (n_counted == 0) {
+        fail("turns of " + std::to_string(turn) + " tokens are over before anything is measured: ask for longer ones");
+    }
+    return n_counted / counted.count();
 }
 
 struct Loaded {
@@ -209,8 +245,8 @@ RoutingTrace record(const Arguments & arguments, std::vector<int32_t> * tokens, 
         (std::filesystem::temp_directory_path() / ("known_routing." + std::to_string(::getpid()) + ".csv")).string();
     check(loaded.model->start_recording(path));
     loaded.model->set_recorded_phase(edgemoe::TracePhase::kDecode);
-    decode(*loaded.session, tokens->data(), n, *logits);
-    decode(*loaded.session, tokens->data() + n, n, *logits);
+    decode(*loaded.session, tokens->data(), n, 0, *logits);
+    decode(*loaded.session, tokens->data() + n, n, 0, *logits);
     check(loaded.model->stop_recording());
     Result<RoutingTrace> trace = edgemoe::read_trace_file(path);
     std::remove(path.c_str());
@@ -230,17 +266,15 @@ void run(const Arguments & arguments) {
     const Loaded loaded = load(arguments, arguments.load.prefetch);
     edgemoe::Model & model = *loaded.model;
     model.set_predictor(arguments.forecast == "none" ? nullptr : &predictor);
-    decode(*loaded.session, tokens.data(), n, logits);
+    decode(*loaded.session, tokens.data(), n, arguments.turn, logits);
     const edgemoe::StreamStats before = model.store()->stats();
-    const auto start = std::chrono::steady_clock::now();
-    decode(*loaded.session, tokens.data() + n, n, logits);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double speed = decode(*loaded.session, tokens.data() + n, n, arguments.turn, logits);
     const edgemoe::StreamStats span = difference(model.store()->stats(), before);
     model.set_predictor(nullptr);
     std::printf(
         "{\"tokens_per_second\": %.4f, \"read_bytes_per_token\": %.1f, \"read_ahead_bytes_per_token\": %.1f, "
         "\"useful_bytes_per_token\": %.1f, \"stall_seconds_per_token\": %.7f}\n",
-        n / seconds, static_cast<double>(span.read_bytes) / n, static_cast<double>(span.prefetch.read_ahead_bytes) / n,
+        speed, static_cast<double>(span.read_bytes) / n, static_cast<double>(span.prefetch.read_ahead_bytes) / n,
         static_cast<double>(span.prefetch.useful_bytes) / n, span.stall_seconds / n);
 }
 

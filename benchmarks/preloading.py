@@ -3,10 +3,11 @@
 python benchmarks/preloading.py --calibration TEXT --text TEXT [--model FILE] [--known-routing PROGRAM]
 
 For expert caches of several sizes, with the disk as it is and throttled by the block-I/O cgroup: `--prefetch auto`
-against `off`, in pairs, every other one in the opposite order. The predictors come from a profile of the calibration
-text (made in --work if it is not there); a model with random weights (--random) has none and is fed random tokens.
+against `off`, and everything resident, in turns (turns.py); each pair are new processes. The predictors come from a
+profile of the calibration text (made in --work if it is not there); a model with random weights (--random) has none and
+is fed random tokens.
 With --known-routing (cmake --build BUILD --target known_routing), also with a predictor that knows what the routers
-will choose and one that is always wrong, each against `off` in the same program. Belady's misses come from a replay of
+will choose and one that is always wrong, each against `off` of the same program. Belady's misses come from a replay of
 what the text routed.
 
 Bound: time per token >= max(everything resident, bytes that `off` misses / bandwidth), all measured in this run.
@@ -17,17 +18,16 @@ Writes a JSON file, a table in Markdown, and a plot. As root, on a quiet machine
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import cgroup
 import disk
 import edgemoe
 import machine
+import turns
 from bound import overlap_bound
 from outputs import write_outputs, write_record
 from run import request_bytes
@@ -51,33 +51,33 @@ class Bench:
             edgemoe.profile(self.model, text, path, n_threads=self._arguments.threads)
         return path
 
-    def decode(self, cache_bytes: int, megabytes_per_second: int, prefetch: str) -> dict[str, Any]:
-        """The second half of the tokens, after the first."""
-        options = ["--prefetch", prefetch] if cache_bytes else ["--warmup", "512"]
-        options += ["--expert-cache", str(cache_bytes)] if cache_bytes else []
-        options += ["--profile", str(self.profile)] if self.profile and cache_bytes else []
-        options += [] if self._arguments.random else ["--text", str(self._arguments.text)]
-        command = [sys.executable, str(WORKER), str(self.model), *self._size(), *options]
-        decoded: dict[str, Any] = self._run(command, megabytes_per_second)["decode"]
-        return decoded
+    def decode(self, cache_bytes: int, prefetch: str) -> list[str]:
+        """A command that decodes the second half of the tokens after the first; cache_bytes 0: everything resident."""
+        command = [sys.executable, str(WORKER), str(self.model), *self._size()]
+        command += ["--expert-cache", str(cache_bytes), "--prefetch", prefetch] if cache_bytes else ["--warmup", "512"]
+        command += ["--profile", str(self.profile)] if self.profile and cache_bytes else []
+        command += [] if self._arguments.random else ["--text", str(self._arguments.text)]
+        return command
 
-    def known_routing(self, cache_bytes: int, megabytes_per_second: int, prefetch: str, how: str) -> dict[str, Any]:
+    def known_routing(self, cache_bytes: int, prefetch: str, forecast: str) -> list[str]:
         """The same with a predictor that is right, or wrong, or none."""
         command = [str(self._arguments.known_routing), str(self.model), str(self._arguments.text), *self._size()]
-        command += ["--expert-cache", str(cache_bytes), "--prefetch", prefetch, "--forecast", how]
-        return self._run(command, megabytes_per_second)
+        return [*command, "--expert-cache", str(cache_bytes), "--prefetch", prefetch, "--forecast", forecast]
 
     def _size(self) -> list[str]:
-        return ["--threads", str(self._arguments.threads), "--tokens", str(self._arguments.tokens)]
+        sizes = {
+            "--threads": self._arguments.threads,
+            "--tokens": self._arguments.tokens,
+            "--turn": self._arguments.turn,
+        }
+        return [part for name, value in sizes.items() for part in (name, str(value))]
 
-    def _run(self, command: list[str], megabytes_per_second: int) -> dict[str, Any]:
-        throttle = (self.model, megabytes_per_second * 1_000_000) if megabytes_per_second else None
+    def run(self, commands: dict[str, list[str]], megabytes_per_second: int) -> dict[str, dict[str, Any]]:
+        """All of them, in turns."""
         disk.drop_caches(self.model)
-        finished = cgroup.run(command, disk=throttle)
-        if finished.exit_code != 0:
-            raise RuntimeError(f"{' '.join(command)}: {finished.stderr}")
-        result: dict[str, Any] = json.loads(finished.stdout)
-        return result
+        limit = (self.model, megabytes_per_second * 1_000_000) if megabytes_per_second else None
+        results = turns.run(commands, disk=limit)
+        return {name: result.get("decode", result) for name, result in results.items()}
 
     def belady_bytes(self, cache_bytes: int) -> float:
         """Per token, for the text's own routing."""
@@ -99,32 +99,36 @@ def median(runs: list[dict[str, Any]], key: str) -> float:
     return float(statistics.median(run[key] for run in runs))
 
 
-def alternate(pairs: int, ways: list[str], measure: Any) -> dict[str, list[dict[str, Any]]]:
-    """Each pair anew, every other one backwards."""
-    runs: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
-    for number in range(pairs):
-        for way in ways if number % 2 == 0 else ways[::-1]:
-            runs[way].append(measure(way))
-    return runs
+def ratios(runs: dict[str, list[dict[str, Any]]], way: str, reference: str = "off") -> dict[str, float]:
+    """Speed against that of `reference`, pair by pair: median and, of two pairs and more, quartiles."""
+    each = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(runs[way], runs[reference])]
+    low, middle, high = statistics.quantiles(each, n=4, method="inclusive") if len(each) > 1 else each * 3
+    return {"ratio": middle, "lower_quartile": low, "upper_quartile": high}
 
 
-def ratio(runs: dict[str, list[dict[str, Any]]], way: str, reference: str = "off") -> float:
-    """Median of the speeds against those of `reference`, pair by pair."""
-    pairs = zip(runs[way], runs[reference])
-    return float(statistics.median(a["tokens_per_second"] / b["tokens_per_second"] for a, b in pairs))
-
-
-def measure_case(
-    bench: Bench, arguments: argparse.Namespace, share: float, rate: int, resident: float
-) -> dict[str, Any]:
+def measure_case(bench: Bench, arguments: argparse.Namespace, share: float, rate: int) -> dict[str, Any]:
     """One cache at one disk."""
     cache_bytes = int(share * bench.info.expert_bytes)
     bandwidth = disk.measure_bandwidth(bench.model, request_bytes(bench.info)).bytes_per_second
     bandwidth = min(bandwidth, rate * 1e6) if rate else bandwidth
     ways = ["off", *arguments.ways.split(",")]
-    runs = alternate(arguments.pairs, ways, lambda way: bench.decode(cache_bytes, rate, way))
+    commands = {way: bench.decode(cache_bytes, way) for way in ways} | {"resident": bench.decode(0, "off")}
+    if arguments.known_routing:
+        commands |= {
+            f"known {name}": bench.known_routing(cache_bytes, prefetch, forecast)
+            for name, prefetch, forecast in (
+                ("off", "off", "none"),
+                ("right", "auto", "right"),
+                ("wrong", "auto", "wrong"),
+            )
+        }
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
+    for number in range(arguments.pairs):
+        names = list(commands) if number % 2 == 0 else list(commands)[::-1]
+        for name, result in bench.run({name: commands[name] for name in names}, rate).items():
+            runs[name].append(result)
     missed = median(runs["off"], "read_bytes_per_token")
-    bound = overlap_bound(resident, missed, bandwidth)
+    bound = overlap_bound(median(runs["resident"], "tokens_per_second"), missed, bandwidth)
     row: dict[str, Any] = {
         "cache": share,
         "disk_megabytes_per_second": rate,
@@ -140,22 +144,25 @@ def measure_case(
         row[way] = {
             "tokens_per_second": speed,
             "of_bound": speed / bound.tokens_per_second,
-            "ratio": ratio(runs, way),
+            **ratios(runs, way),
             "read_bytes_per_token": median(runs[way], "read_bytes_per_token"),
             "read_ahead_bytes_per_token": median(runs[way], "read_ahead_bytes_per_token"),
             "read_ahead_useful_bytes_per_token": median(runs[way], "read_ahead_useful_bytes_per_token"),
         }
     if arguments.known_routing:
-        settings = {"off": ("off", "none"), "right": ("auto", "right"), "wrong": ("auto", "wrong")}
-        known = alternate(
-            arguments.known_pairs, list(settings), lambda way: bench.known_routing(cache_bytes, rate, *settings[way])
-        )
         row["known"] = {
-            way: {"tokens_per_second": median(known[way], "tokens_per_second"), "ratio": ratio(known, way)}
-            for way in settings
+            how: {
+                "tokens_per_second": median(runs[f"known {how}"], "tokens_per_second"),
+                **ratios(runs, f"known {how}", "known off"),
+            }
+            for how in ("off", "right", "wrong")
         }
-        row["known_runs"] = known
     return row
+
+
+def spread(measured: dict[str, float]) -> str:
+    """A ratio and its quartiles."""
+    return f"{measured['ratio']:.2f} ({measured['lower_quartile']:.2f} to {measured['upper_quartile']:.2f})"
 
 
 def table(rows: list[dict[str, Any]], ways: list[str]) -> str:
@@ -176,10 +183,10 @@ def table(rows: list[dict[str, Any]], ways: list[str]) -> str:
         for way in ways:
             ahead = row[way]["read_ahead_bytes_per_token"]
             used = row[way]["read_ahead_useful_bytes_per_token"]
-            cells += [f"{row[way]['tokens_per_second']:.1f}", f"{row[way]['of_bound']:.0%}", f"{row[way]['ratio']:.2f}"]
+            cells += [f"{row[way]['tokens_per_second']:.1f}", f"{row[way]['of_bound']:.0%}", spread(row[way])]
             cells += [f"{ahead / 1e6:.2f} MB, {used / ahead:.0%}" if ahead else "nothing"]
         if known:
-            cells += [f"{row['known'][way]['ratio']:.2f}" for way in ("right", "wrong")]
+            cells += [spread(row["known"][way]) for way in ("right", "wrong")]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -234,11 +241,11 @@ def main() -> int:
     parser.add_argument("--caches", default="0.25,0.5,0.75", help="shares of the experts' bytes")
     parser.add_argument("--disks", default="0,1000,500", help="MB/s; 0: as it is")
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--tokens", type=int, default=512, help="that count, after as many")
+    parser.add_argument("--turn", type=int, default=128, help="tokens decoded before another program has its turn")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ways", default="auto", help="settings of prefetch to compare with off")
     parser.add_argument("--known-routing", type=Path, help="the program of that name; needs --text")
-    parser.add_argument("--known-pairs", type=int, default=5)
     parser.add_argument("--work", type=Path, default=Path("build/preloading"), help="folder for the profile")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/preloading.json"))
     arguments = parser.parse_args()
@@ -255,14 +262,14 @@ def main() -> int:
         "edgemoe": edgemoe.__version__,
         "threads": arguments.threads,
         "tokens": arguments.tokens,
+        "turn": arguments.turn,
         "pairs": arguments.pairs,
         "ways": ways,
         "rows": [],
     }
-    resident = statistics.median(bench.decode(0, 0, "off")["tokens_per_second"] for _ in range(3))
     for rate in (int(part) for part in arguments.disks.split(",")):
         for share in (float(part) for part in arguments.caches.split(",")):
-            record["rows"].append(measure_case(bench, arguments, share, rate, resident))
+            record["rows"].append(measure_case(bench, arguments, share, rate))
             write_record(arguments.out, record)
             print(table(record["rows"][-1:], ways).splitlines()[-1], flush=True)
     write_outputs(arguments.out, record, table(record["rows"], ways), draw)
