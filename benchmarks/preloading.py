@@ -3,7 +3,7 @@
 python benchmarks/preloading.py --calibration TEXT --text TEXT [--model FILE] [--known-routing PROGRAM]
 
 For expert caches of several sizes, with the disk as it is and throttled by the block-I/O cgroup: `--prefetch auto`
-against `off`, and everything resident, in turns (turns.py); each pair are new processes. The predictors come from a
+against `off` in turns (turns.py), and everything resident; each pair are new processes. The predictors come from a
 profile of the calibration text (made in --work if it is not there); a model with random weights (--random) has none and
 is fed random tokens.
 With --known-routing (cmake --build BUILD --target known_routing), also with a predictor that knows what the routers
@@ -112,21 +112,20 @@ def measure_case(bench: Bench, arguments: argparse.Namespace, share: float, rate
     bandwidth = disk.measure_bandwidth(bench.model, request_bytes(bench.info)).bytes_per_second
     bandwidth = min(bandwidth, rate * 1e6) if rate else bandwidth
     ways = ["off", *arguments.ways.split(",")]
-    commands = {way: bench.decode(cache_bytes, way) for way in ways} | {"resident": bench.decode(0, "off")}
+    # Those that are compared with each other have turns together. The others not: while one waits that reads little, a
+    # throttle saves up for who comes next.
+    groups = [{way: bench.decode(cache_bytes, way) for way in ways}, {"resident": bench.decode(0, "off")}]
     if arguments.known_routing:
-        commands |= {
-            f"known {name}": bench.known_routing(cache_bytes, prefetch, forecast)
-            for name, prefetch, forecast in (
-                ("off", "off", "none"),
-                ("right", "auto", "right"),
-                ("wrong", "auto", "wrong"),
-            )
-        }
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in commands}
-    for number in range(arguments.pairs):
-        names = list(commands) if number % 2 == 0 else list(commands)[::-1]
-        for name, result in bench.run({name: commands[name] for name in names}, rate).items():
-            runs[name].append(result)
+        known = {"off": ("off", "none"), "right": ("auto", "right"), "wrong": ("auto", "wrong")}
+        groups.append({f"known {name}": bench.known_routing(cache_bytes, *how) for name, how in known.items()})
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for group in groups for name in group}
+    for number in range(max(arguments.pairs, arguments.known_pairs)):
+        for group in groups:
+            if number >= (arguments.known_pairs if "known off" in group else arguments.pairs):
+                continue
+            names = list(group) if number % 2 == 0 else list(group)[::-1]
+            for name, result in bench.run({name: group[name] for name in names}, rate).items():
+                runs[name].append(result)
     missed = median(runs["off"], "read_bytes_per_token")
     bound = overlap_bound(median(runs["resident"], "tokens_per_second"), missed, bandwidth)
     row: dict[str, Any] = {
@@ -155,7 +154,7 @@ def measure_case(bench: Bench, arguments: argparse.Namespace, share: float, rate
                 "tokens_per_second": median(runs[f"known {how}"], "tokens_per_second"),
                 **ratios(runs, f"known {how}", "known off"),
             }
-            for how in ("off", "right", "wrong")
+            for how in known
         }
     return row
 
@@ -246,6 +245,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ways", default="auto", help="settings of prefetch to compare with off")
     parser.add_argument("--known-routing", type=Path, help="the program of that name; needs --text")
+    parser.add_argument("--known-pairs", type=int, default=5)
     parser.add_argument("--work", type=Path, default=Path("build/preloading"), help="folder for the profile")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/preloading.json"))
     arguments = parser.parse_args()
