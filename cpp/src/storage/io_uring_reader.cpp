@@ -3,16 +3,14 @@
 //
 // Invariants, under mutex_:
 //   * An accepted request is in exactly one place: queued_, resumed_, a slot (the kernel has it), the hands of one
-//   thread
-//     that reads it itself, or (as a completion) completions_. n_undelivered_ counts the requests in those places.
+//     thread that reads it itself, or (as a completion) completions_. n_undelivered_ counts the requests in those
+//     places.
 //   * The submission queue is touched only with mutex_ held, and no read is left in it when mutex_ is released: what
-//   the
-//     kernel did not take is turned into a no-op, and the read goes back to its queue.
+//     the kernel did not take is turned into a no-op, and the read goes back to its queue.
 //   * The completion queue belongs to the one thread for which waits_in_ring_ is set, and it waits there without
 //     mutex_; while there is none, to whoever holds mutex_.
 //   * A thread sleeps on changed_ only while completions_ is empty, n_undelivered_ is not zero, and another thread is
-//   in
-//     the ring or reads by itself. That thread wakes one sleeper when it leaves, who then takes its place.
+//     in the ring or reads by itself. That thread wakes one sleeper when it leaves, who then takes its place.
 #include "base/awake_mutex.h"
 #include "base/wait_awake.h"
 #include "storage/async_reader.h"
