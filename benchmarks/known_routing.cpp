@@ -59,8 +59,19 @@ public:
         const std::vector<edgemoe::TraceLayer> & layers = trace_.steps[step_].layers;
         const auto is_layer = [&](const edgemoe::TraceLayer & one) { return one.layer == layer; };
         const auto found = std::find_if(layers.begin(), layers.end(), is_layer);
+        const auto place = static_cast<size_t>(found - layers.begin());
+        if (store.wants_forecasts()) {
+            forecast(place, store);
+        }
+        if (place + 1 >= layers.size()) {
+            step_++;
+        }
+    }
+
+private:
+    // What comes after the layer that is `place`th in this step.
+    void forecast(size_t place, edgemoe::ExpertStore & store) {
         forecasts_.clear();
-        auto place = static_cast<size_t>(found - layers.begin());
         size_t step = step_;
         for (int32_t distance = 1; distance <= distance_ && step < trace_.steps.size(); distance++) {
             place++;
@@ -72,13 +83,9 @@ public:
                 name(trace_.steps[step].layers[place], distance);
             }
         }
-        if (static_cast<size_t>(found - layers.begin()) + 1 >= layers.size()) {
-            step_++;
-        }
         store.forecast(forecasts_);
     }
 
-private:
     void name(const edgemoe::TraceLayer & layer, int32_t distance) {
         const std::vector<int32_t> & chosen = layer.experts;
         if (is_right_) {
