@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -47,28 +48,31 @@ def wait_for_turn() -> float:
 
 
 def decode_pass(model: edgemoe.Model, tokens: Sequence[int], turn: int = 0) -> dict[str, float]:
-    """One token at a time, each with its logits; in turns of `turn` tokens, of which the first do not count."""
+    """One token at a time, each with its logits.
+
+    In turns of `turn` tokens the speed is the median of the turns, without what is in the first UNSETTLED_SECONDS.
+    """
     before = model.stats
     seconds = 0.0
-    n_counted = 0
-    begin = began_turn = time.perf_counter()
-    for place, token in enumerate(tokens):
-        if turn and place % turn == 0:
-            begin = began_turn = wait_for_turn()
-        model.decode([token])
-        end = time.perf_counter()
-        if not turn or begin - began_turn >= UNSETTLED_SECONDS:
-            seconds += end - begin
-            n_counted += 1
-        begin = end
-    if n_counted == 0:
+    speeds = []
+    for first in range(0, len(tokens), turn or len(tokens)):
+        began = wait_for_turn() if turn else time.perf_counter()
+        ends = [began]
+        for token in tokens[first : first + turn] if turn else tokens:
+            model.decode([token])
+            ends.append(time.perf_counter())
+        seconds += ends[-1] - began
+        settled = [end for end in ends if not turn or end - began >= UNSETTLED_SECONDS]
+        if len(settled) > 1:
+            speeds.append((len(settled) - 1) / (settled[-1] - settled[0]))
+    if not speeds:
         raise SystemExit(f"turns of {turn} tokens are over before anything is measured: ask for longer ones")
     after = model.stats
     requests = after.expert_requests - before.expert_requests
     return {
         "tokens": len(tokens),
         "seconds": seconds,
-        "tokens_per_second": n_counted / seconds,
+        "tokens_per_second": statistics.median(speeds),
         "read_bytes_per_token": (after.read_bytes - before.read_bytes) / len(tokens),
         "hit_rate": (after.expert_hits - before.expert_hits) / requests if requests else 1.0,
         "stall_seconds": after.stall_seconds - before.stall_seconds,

@@ -188,40 +188,49 @@ std::vector<int32_t> tokenize(const llama_vocab * vocab, const std::string & pat
 void wait_for_turn() {
     std::printf("turn\n");
     std::fflush(stdout);
-    if (std::getchar() == EOF) {
-        fail("nobody gives turns any more");
-    }
-    while (std::getchar() != '\n') {
+    for (int c = 0; c != '\n';) {
+        c = std::getchar();
+        if (c == EOF) {
+            fail("nobody gives turns any more");
+        }
     }
 }
 
-// Tokens per second for a text of its own: nothing precedes it.
+// Tokens per second for a text of its own: nothing precedes it. In turns, the median of these.
 double decode(edgemoe::Session & session, const int32_t * tokens, int32_t n_tokens, int32_t turn,
               std::vector<float> & logits) {
     using Clock = std::chrono::steady_clock;
-    constexpr std::chrono::duration<double> kUnsettled(0.1);
+    using Seconds = std::chrono::duration<double>;
+    const Seconds unsettled(turn > 0 ? 0.1 : 0.0);
     check(session.reset(-1));
-    std::chrono::duration<double> counted(0);
-    int32_t n_counted = 0;
-    Clock::time_point begin = Clock::now();
-    Clock::time_point began_turn = begin;
-    for (int32_t i = 0; i < n_tokens; i++) {
-        if (turn > 0 && i % turn == 0) {
+    const int32_t length = turn > 0 ? turn : n_tokens;
+    std::vector<double> speeds;
+    for (int32_t first = 0; first < n_tokens; first += length) {
+        if (turn > 0) {
             wait_for_turn();
-            begin = began_turn = Clock::now();
         }
-        check(session.decode(tokens + i, nullptr, 1, logits.data()));
-        const Clock::time_point end = Clock::now();
-        if (turn == 0 || begin - began_turn >= kUnsettled) {
-            counted += end - begin;
-            n_counted++;
+        const Clock::time_point began = Clock::now();
+        Clock::time_point settled = began;
+        Clock::time_point end = began;
+        int32_t n_counted = 0;
+        for (int32_t i = first; i < std::min(first + length, n_tokens); i++) {
+            check(session.decode(tokens + i, nullptr, 1, logits.data()));
+            end = Clock::now();
+            if (settled - began < unsettled) {
+                settled = end;
+            } else {
+                n_counted++;
+            }
         }
-        begin = end;
+        if (n_counted > 0) {
+            speeds.push_back(n_counted / Seconds(end - settled).count());
+        }
     }
-    if (n_counted == 0) {
+    if (speeds.empty()) {
         fail("turns of " + std::to_string(turn) + " tokens are over before anything is measured: ask for longer ones");
     }
-    return n_counted / counted.count();
+    std::sort(speeds.begin(), speeds.end());
+    return (speeds[(speeds.size() - 1) / 2] + speeds[speeds.size() / 2]) / 2;
 }
 
 struct Loaded {

@@ -249,6 +249,8 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("build/preloading"), help="folder for the profile")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/preloading.json"))
     arguments = parser.parse_args()
+    if arguments.pairs < 1 or (arguments.known_routing and arguments.known_pairs < 1):
+        parser.error("at least one pair")
     if not arguments.random and (arguments.calibration is None or arguments.text is None):
         parser.error("--calibration and --text, or --random")
     arguments.work.mkdir(parents=True, exist_ok=True)
@@ -264,6 +266,7 @@ def main() -> int:
         "tokens": arguments.tokens,
         "turn": arguments.turn,
         "pairs": arguments.pairs,
+        "known_pairs": arguments.known_pairs if arguments.known_routing else 0,
         "ways": ways,
         "rows": [],
     }

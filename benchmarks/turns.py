@@ -7,8 +7,10 @@ for one, and its result, one JSON object, in the end (`--turn` of edgemoe_worker
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -20,6 +22,14 @@ from typing import Any
 
 import cgroup
 
+_TIMEOUT_S = 900  # of a turn
+_PR_SET_PDEATHSIG = 1
+
+
+def _die_with_parent() -> None:
+    """In the child: one that is stopped would not see that nobody gives turns any more (prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
 
 class _Player:
     """One program; killed at the end of the with block if it still runs."""
@@ -28,10 +38,15 @@ class _Player:
         self._errors = tempfile.TemporaryFile(mode="w+")
         self._command = command
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            preexec_fn=_die_with_parent,
         )
+        self._has_begun = False
         self.result: dict[str, Any] = {}
-        self._line = ""
 
     def __enter__(self) -> _Player:
         return self
@@ -46,18 +61,30 @@ class _Player:
     def play(self) -> None:
         """Lets it run until it waits for its next turn, or has ended."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        if self._line:
+        if self._has_begun:
             os.kill(self._process.pid, signal.SIGCONT)
-            self._process.stdin.write("go\n")
-            self._process.stdin.flush()
-        self._line = self._process.stdout.readline()
-        if self._line == "turn\n":
+            try:
+                self._process.stdin.write("go\n")
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                raise self._failure("it ended while it waited") from None
+        self._has_begun = True
+        if not select.select([self._process.stdout], [], [], _TIMEOUT_S)[0]:
+            raise self._failure(f"nothing was heard of it for {_TIMEOUT_S} s")
+        line = self._process.stdout.readline()
+        if line == "turn\n":
             os.kill(self._process.pid, signal.SIGSTOP)
             return
-        if self._process.wait() != 0:
-            self._errors.seek(0)
-            raise RuntimeError(f"{' '.join(self._command)}: {self._errors.read()}")
-        self.result = json.loads(self._line)
+        try:
+            self.result = json.loads(line)
+        except ValueError:
+            self._process.kill()
+            raise self._failure(f"it said {line!r}") from None
+        self._process.wait()
+
+    def _failure(self, reason: str) -> RuntimeError:
+        self._errors.seek(0)
+        return RuntimeError(f"{' '.join(self._command)}: {reason}\n{self._errors.read()}")
 
 
 def run(commands: Mapping[str, Sequence[str]], *, disk: tuple[Path, int] | None = None) -> dict[str, dict[str, Any]]:

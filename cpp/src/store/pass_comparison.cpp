@@ -14,62 +14,69 @@ void PassComparison::Mean::add(double sample) {
     variance = (1 - weight) * (variance + weight * distance * distance);
 }
 
-// Of the difference of both.
-double PassComparison::error(const Mean & a, const Mean & b) {
-    return std::sqrt(a.variance / a.n_samples + b.variance / b.n_samples);
+void PassComparison::Difference::add(const Mean & ahead, const Mean & without) {
+    // Of the smaller mean: a pass that was disturbed makes its mean larger, and its error no smaller for that.
+    const double least = std::min(ahead.value, without.value);
+    const double squared_error = (ahead.squared_error() + without.squared_error()) / (least * least);
+    const double sample_precision = 1 / (squared_error + prefetch::kLeastError * prefetch::kLeastError);
+    precision = prefetch::kRemembered * precision + sample_precision;
+    log_ratio += sample_precision / precision * (std::log(ahead.value / without.value) - log_ratio);
 }
 
 void PassComparison::end_pass(double seconds, double stall_seconds, bool counts) {
     if (!counts) {
+        unsettled_seconds_ = 0;  // a prompt has changed the cache, and what a throttle allows
         return;
     }
-    Way & way = ways_[reads_ahead() ? 1 : 0];
-    way.n_passes++;
-    way.stall_seconds += stall_seconds;
-    if (is_settled_) {
-        way.seconds.add(seconds);
-        part_.measured.add(seconds);
-    }
+    present().n_passes++;
+    present().stall_seconds += stall_seconds;
     part_.seconds += seconds;
-    is_settled_ = is_settled_ || part_.seconds >= prefetch::kUnsettledSeconds;
-    if (part_.measured.n_samples < prefetch::kTrialPasses ||
-        (part_.seconds < prefetch::kTrialSeconds && !is_trial_lost())) {
-        return;
+    if (unsettled_seconds_ < prefetch::kUnsettledSeconds) {
+        unsettled_seconds_ += seconds;
+    } else if (seconds > 0) {
+        present().seconds.add(seconds);
+        part_.n_measured++;
     }
+    if (alternates_ && is_part_over()) {
+        end_part();
+    }
+}
+
+bool PassComparison::is_part_over() const {
+    if (part_.n_measured < prefetch::kTrialPasses || part_.seconds < prefetch::kLeastTrialSeconds) {
+        return false;
+    }
+    // A trial that is so much worse is lost.
+    const bool is_lost = is_trial_ && stretch_ > 0 && is_worse(other(), preferred(), prefetch::kErrorsToGiveUp);
+    return is_lost || part_.seconds >= prefetch::kTrialSeconds;
+}
+
+// `a` takes longer, by more than `n_errors` standard errors.
+bool PassComparison::is_worse(const Mean & a, const Mean & b, double n_errors) {
+    return a.value - b.value > n_errors * std::sqrt(a.squared_error() + b.squared_error());
+}
+
+void PassComparison::end_part() {
     part_ = {};
     parts_left_--;
-    const bool are_both_known = ways_[0].n_passes > 0 && ways_[1].n_passes > 0;
-    if (are_both_known && (is_trial_ || stretch_ == 0)) {
-        decide();
-    } else if (is_trial_) {
+    const bool is_first_round = stretch_ == 0;
+    if (is_first_round && is_trial_) {
         begin_turn(false, 1);
-    } else if (parts_left_ <= 0 || is_wrong_way()) {
+    } else if (is_first_round || is_trial_) {
+        difference_.add(way(true).seconds, way(false).seconds);
+        decide();
+    } else if (parts_left_ <= 0 || is_worse(preferred(), other(), prefetch::kErrors)) {
         begin_turn(true, 1);
     }
-    ways_[reads_ahead() ? 1 : 0].seconds.n_samples *= prefetch::kRemembered;
-}
-
-// What is tried is so much worse that the rest of the trial would be a waste.
-bool PassComparison::is_trial_lost() const {
-    const Mean & preferred = ways_[prefers_ahead_ ? 1 : 0].seconds;
-    return is_trial_ && preferred.n_samples > 0 &&
-           part_.measured.value - prefetch::kErrorsToGiveUp * error(part_.measured, preferred) > preferred.value;
-}
-
-// What is preferred is worse than the other way, by more than chance makes.
-bool PassComparison::is_wrong_way() const {
-    const Mean & without = ways_[0].seconds;
-    const Mean & ahead = ways_[1].seconds;
-    const double chance = prefetch::kErrors * error(ahead, without);
-    if (prefers_ahead_) {
-        return ahead.value - chance > prefetch::kMostToGoOn * without.value;
-    }
-    return ahead.value + chance <= without.value && ahead.value <= prefetch::kMostToBegin * without.value;
+    present().seconds.n_samples *= prefetch::kRemembered;
 }
 
 // Both ways have just been measured.
 void PassComparison::decide() {
-    const bool changes = is_wrong_way();
+    const double chance = prefetch::kErrors / std::sqrt(difference_.precision);
+    const double ratio = difference_.log_ratio;
+    const bool changes = prefers_ahead_ ? ratio - chance > std::log(prefetch::kMostToGoOn)
+                                        : ratio + chance <= 0 && ratio <= std::log(prefetch::kMostToBegin);
     prefers_ahead_ = prefers_ahead_ != changes;
     stretch_ = changes ? prefetch::kFirstStretch
                        : std::clamp(2 * stretch_, prefetch::kFirstStretch, prefetch::kLongestStretch);
@@ -78,8 +85,11 @@ void PassComparison::decide() {
 
 void PassComparison::begin_turn(bool is_trial, int32_t n_parts) {
     is_trial_ = is_trial;
-    is_settled_ = false;
+    unsettled_seconds_ = 0;
     parts_left_ = n_parts;
+    if (is_trial_) {
+        present().seconds = {};
+    }
 }
 
 }  // namespace edgemoe

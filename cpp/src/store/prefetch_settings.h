@@ -42,24 +42,27 @@ constexpr size_t kPrewarmReads = 2;
 
 // Passes over the layers are made with reads ahead and without in turn. A trial is of the way that is not preferred: of
 // at least kTrialPasses passes that are measured, and kTrialSeconds, since a limit on bytes may be kept over a tenth of
-// a second, so that in short turns one way pays for the other's reads. It ends sooner when the way that is tried is
-// worse by kErrorsToGiveUp standard errors of the difference. A stretch of the preferred way follows, of kFirstStretch
-// parts as long as a trial, then twice as many with each trial that changes nothing, up to kLongestStretch. The first
-// pass of a turn, and all in its first kUnsettledSeconds, are not measured. What layers took either way is compared by
-// means, in which a new part counts fully and what came before it kRemembered as much as until then. Reading ahead
-// begins when it takes at most kMostToBegin of the time without, and goes on while it takes at most kMostToGoOn; what
-// could be chance, within kErrors such errors, changes nothing: one pass that was disturbed, however long, is about one
-// such error, and two are 1.4.
-constexpr int32_t kTrialPasses = 8;
+// a second, so that in short turns one way pays for the other's reads. It ends after kLeastTrialSeconds when the way
+// that is tried is worse by kErrorsToGiveUp standard errors. A stretch of the preferred way follows, of kFirstStretch
+// parts as long as a trial, then twice as many with each trial that changes nothing, up to kLongestStretch; it ends
+// early when what is preferred has become worse than the other way was. The first pass of a turn, and all in its first
+// kUnsettledSeconds, are not measured. What layers took in a trial is compared with the latest parts of the stretch
+// before it; what earlier trials showed counts kRemembered as much with each. Reading ahead begins when it takes at
+// most kMostToBegin of the time without, and goes on while it takes at most kMostToGoOn; what could be chance, within
+// kErrors standard errors (which are taken to be at least kLeastError of the time), changes nothing: one pass that was
+// disturbed, however long, is about one such error, and two are 1.5.
+constexpr int32_t kTrialPasses = 16;
 constexpr double kTrialSeconds = 0.3;
+constexpr double kLeastTrialSeconds = 0.2;
 constexpr double kUnsettledSeconds = 0.1;
 constexpr int32_t kFirstStretch = 4;
 constexpr int32_t kLongestStretch = 32;
 constexpr double kRemembered = 0.5;
 constexpr double kMostToBegin = 0.97;
 constexpr double kMostToGoOn = 0.99;
-constexpr double kErrors = 1.5;
+constexpr double kErrors = 1.7;
 constexpr double kErrorsToGiveUp = 3;
+constexpr double kLeastError = 0.001;
 
 // Recall is counted for forecasts of up to so many layers ahead.
 constexpr int32_t kMostDistance = 4;
