@@ -75,11 +75,17 @@ void PassComparison::end_part() {
 void PassComparison::decide() {
     const double chance = prefetch::kErrors / std::sqrt(difference_.precision);
     const double ratio = difference_.log_ratio;
-    const bool changes = prefers_ahead_ ? ratio - chance > std::log(prefetch::kMostToGoOn)
-                                        : ratio + chance <= 0 && ratio <= std::log(prefetch::kMostToBegin);
+    const double most = std::log(prefers_ahead_ ? prefetch::kMostToGoOn : prefetch::kMostToBegin);
+    const bool changes = prefers_ahead_ ? ratio - chance > most : ratio + chance <= 0 && ratio <= most;
+    const bool is_sure = prefers_ahead_ ? ratio + chance <= most : ratio - chance > most;
     prefers_ahead_ = prefers_ahead_ != changes;
-    stretch_ = changes ? prefetch::kFirstStretch
-                       : std::clamp(2 * stretch_, prefetch::kFirstStretch, prefetch::kLongestStretch);
+    if (changes) {
+        stretch_ = prefetch::kFirstStretch;
+    } else if (is_sure) {
+        stretch_ = std::clamp(2 * stretch_, prefetch::kFirstStretch, prefetch::kLongestStretch);
+    } else {
+        stretch_ = std::clamp(2 * stretch_, 1, prefetch::kFirstStretch);
+    }
     begin_turn(false, stretch_);
 }
 

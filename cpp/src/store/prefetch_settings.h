@@ -44,7 +44,8 @@ constexpr size_t kPrewarmReads = 2;
 // at least kTrialPasses passes that are measured, and kTrialSeconds, since a limit on bytes may be kept over a tenth of
 // a second, so that in short turns one way pays for the other's reads. It ends after kLeastTrialSeconds when the way
 // that is tried is worse by kErrorsToGiveUp standard errors. A stretch of the preferred way follows, of kFirstStretch
-// parts as long as a trial, then twice as many with each trial that changes nothing, up to kLongestStretch; it ends
+// parts as long as a trial, then twice as many with each trial after which the preference is right beyond chance, up to
+// kLongestStretch; while a difference is neither sure nor excluded, at most kFirstStretch, beginning with 1; it ends
 // early when what is preferred has become worse than the other way was. The first pass of a turn, and all in its first
 // kUnsettledSeconds, are not measured. What layers took in a trial is compared with the latest parts of the stretch
 // before it; what earlier trials showed counts kRemembered as much with each. Reading ahead begins when it takes at

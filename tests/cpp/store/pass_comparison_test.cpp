@@ -216,6 +216,17 @@ TEST_CASE("ATrialEndsEarlyWhenItIsLost") {
     CHECK(trial_seconds > prefetch::kUnsettledSeconds + 0.05);
 }
 
+TEST_CASE("TrialsStayFrequentWhileADifferenceIsNeitherSureNorExcluded") {
+    std::mt19937 random(1);
+    std::normal_distribution<double> noise(0, 0.6);
+    PassComparison comparison(true);
+    for (int i = 0; i < 20000; i++) {
+        comparison.end_pass(0.01 * std::exp(noise(random)), 0.0, true);
+    }
+    const auto n_fewer = static_cast<double>(std::min(comparison.n_passes(true), comparison.n_passes(false)));
+    CHECK(n_fewer > 0.1 * 20000);
+}
+
 TEST_CASE("AStretchEndsEarlyWhenItsWayBecomesWorse") {
     PassComparison comparison(true);
     run(&comparison, kFirstRound + kSecondRound + 10 * kLongestRound, 0.5, 1.0);
