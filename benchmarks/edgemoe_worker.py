@@ -55,10 +55,11 @@ def decode_pass(model: edgemoe.Model, tokens: Sequence[int], turn: int = 0) -> d
     before = model.stats
     seconds = 0.0
     speeds = []
-    for first in range(0, len(tokens), turn or len(tokens)):
+    length = turn or len(tokens)
+    for first in range(0, len(tokens), length):
         began = wait_for_turn() if turn else time.perf_counter()
         ends = [began]
-        for token in tokens[first : first + turn] if turn else tokens:
+        for token in tokens[first : first + length]:
             model.decode([token])
             ends.append(time.perf_counter())
         seconds += ends[-1] - began

@@ -16,9 +16,12 @@ name, path = sys.argv[1:]
 def note(what):
     with open(path, "a") as log:
         log.write(f"{name} {what}\\n")
+beats = 0
 def beat():
+    global beats
     while True:
         note("beats")
+        beats += 1
         time.sleep(0.001)
 for turn in range(3):
     print("turn", flush=True)
@@ -27,7 +30,9 @@ for turn in range(3):
     note("begins")
     if turn == 0:
         threading.Thread(target=beat, daemon=True).start()
-    time.sleep(0.05)
+    enough = beats + 20
+    while beats < enough:
+        time.sleep(0.001)
     note("ends")
 print(json.dumps({"name": name}))
 """
