@@ -33,7 +33,7 @@ import edgemoe
 import machine
 from bit_widths import Judge, expert_bits, make_preset
 from outputs import write_outputs
-from preloading import WORKER, alternate, median, ratio
+from preloading import WORKER, median, ratios
 from run import generated
 from shapes import SHAPES, tensors
 
@@ -172,9 +172,10 @@ def measure(
 ) -> list[dict[str, Any]]:
     """All steps, round by round."""
     by_name = {step.name: step for step in steps(arguments, files)}
-    runs = alternate(
-        arguments.rounds, list(by_name), lambda name: decode(arguments, by_name[name], files[by_name[name].file])
-    )
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in by_name}
+    for number in range(arguments.rounds):
+        for name, step in list(by_name.items())[:: 1 if number % 2 == 0 else -1]:
+            runs[name].append(decode(arguments, step, files[step.file]))
     rows = []
     for name, step in by_name.items():
         n_bytes = median(runs[name], "read_bytes_per_token")
@@ -183,7 +184,7 @@ def measure(
                 **dataclasses.asdict(step),
                 "bits": expert_bits(files[step.file]),
                 "seconds_per_token": 1 / median(runs[name], "tokens_per_second"),
-                "faster": ratio(runs, name, BASELINE),
+                "faster": ratios(runs, name, BASELINE)["ratio"],
                 "read_bytes_per_token": n_bytes,
                 "read_seconds_per_token": n_bytes / (arguments.disk * 1e6),
                 "hit_rate": median(runs[name], "hit_rate"),
