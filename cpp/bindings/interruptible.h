@@ -1,5 +1,5 @@
 // Long calls that Ctrl-C can end. Python runs signal handlers only on its main thread and only while that thread is in
-// the interpreter, so the long call runs on a thread of its own while the caller, without the GIL, waits and looks for
+// the interpreter, so the long call runs on another thread while the caller, without the GIL, waits and looks for
 // signals every kSignalPeriod.
 #pragma once
 
@@ -35,49 +35,93 @@ inline std::optional<pybind11::error_already_set> look_for_signals(const std::fu
     return std::nullopt;
 }
 
-// Runs `work` on another thread until it returns; throws what it throws. When a signal handler or `poll` raises, calls
-// `cancel` until `work` has ended, then throws what was raised. `poll` is called with the GIL on the calling thread;
-// `work` and `cancel` are called without it and may not touch Python objects. REQUIRES: the caller holds the GIL.
-inline void run_interruptible(const std::function<void()> & work, const std::function<void()> & cancel,
-                              const std::function<void()> & poll = {}) {
-    std::optional<pybind11::error_already_set> raised;
-    std::exception_ptr failure;
-    {
-        const pybind11::gil_scoped_release released;
-        std::mutex mutex;
-        std::condition_variable ended;
-        bool is_done = false;
-        std::thread worker([&] {
+// A thread for long calls, begun with the first and kept for the next: beginning one takes as long as a layer of a
+// small model. Thread-safe; calls come one after the other. REQUIRES: it is not destroyed during a call.
+class CallThread {
+public:
+    CallThread() = default;
+    CallThread(const CallThread &) = delete;
+    CallThread & operator=(const CallThread &) = delete;
+    CallThread(CallThread &&) = delete;
+    CallThread & operator=(CallThread &&) = delete;
+    ~CallThread() {
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            is_over_ = true;
+        }
+        changed_.notify_all();
+        if (thread_.joinable()) {
+            thread_.join();
+        }
+    }
+
+    // Runs `work` on the thread until it returns; throws what it throws. When a signal handler or `poll` raises, calls
+    // `cancel` until `work` has ended, then throws what was raised. `poll` is called with the GIL on the calling
+    // thread; `work` and `cancel` are called without it and may not touch Python objects. REQUIRES: the caller holds
+    // the GIL.
+    void run(const std::function<void()> & work, const std::function<void()> & cancel,
+             const std::function<void()> & poll = {}) {
+        std::optional<pybind11::error_already_set> raised;
+        std::exception_ptr failure;
+        {
+            const pybind11::gil_scoped_release released;
+            const std::lock_guard<std::mutex> turn(callers_);
+            std::unique_lock<std::mutex> lock(mutex_);
+            if (!thread_.joinable()) {
+                thread_ = std::thread([this] { serve(); });
+            }
+            work_ = &work;
+            changed_.notify_all();
+            while (!changed_.wait_for(lock, kSignalPeriod, [&] { return work_ == nullptr; })) {
+                lock.unlock();
+                if (!raised) {
+                    raised = look_for_signals(poll);
+                }
+                // Again and again: the call may not have begun to listen when the first request came.
+                if (raised) {
+                    cancel();
+                }
+                lock.lock();
+            }
+            failure = std::exchange(failure_, nullptr);
+        }
+        if (raised) {
+            throw std::move(*raised);
+        }
+        if (failure) {
+            std::rethrow_exception(failure);
+        }
+    }
+
+private:
+    void serve() {
+        std::unique_lock<std::mutex> lock(mutex_);
+        while (true) {
+            changed_.wait(lock, [&] { return work_ != nullptr || is_over_; });
+            if (work_ == nullptr) {
+                return;
+            }
+            lock.unlock();
+            std::exception_ptr failure;
             try {
-                work();
+                (*work_)();
             } catch (...) {
                 failure = std::current_exception();
             }
-            const std::lock_guard<std::mutex> lock(mutex);
-            is_done = true;
-            ended.notify_one();
-        });
-        std::unique_lock<std::mutex> lock(mutex);
-        while (!ended.wait_for(lock, kSignalPeriod, [&] { return is_done; })) {
-            lock.unlock();
-            if (!raised) {
-                raised = look_for_signals(poll);
-            }
-            // Again and again: the call may not have begun to listen when the first request came.
-            if (raised) {
-                cancel();
-            }
             lock.lock();
+            failure_ = std::move(failure);
+            work_ = nullptr;
+            changed_.notify_all();
         }
-        lock.unlock();
-        worker.join();
     }
-    if (raised) {
-        throw std::move(*raised);
-    }
-    if (failure) {
-        std::rethrow_exception(failure);
-    }
-}
+
+    std::mutex callers_;  // held during a call
+    std::mutex mutex_;
+    std::condition_variable changed_;               // work_ or is_over_
+    const std::function<void()> * work_ = nullptr;  // nullptr: no call, or it has ended
+    std::exception_ptr failure_;
+    bool is_over_ = false;
+    std::thread thread_;  // last: it uses all of the above
+};
 
 }  // namespace edgemoe::bindings

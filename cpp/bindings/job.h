@@ -38,7 +38,7 @@ inline void run_job(const std::function<void(const client::JobProgress &)> & wor
         const py::object left = now.seconds_left < 0 ? py::object(py::none()) : py::float_(now.seconds_left);
         stop = stop || progress(to_str(now.step), now.fraction, left).is(py::bool_(false));
     };
-    run_interruptible(
+    CallThread().run(
         [&] {
             work([&](const char * step, double fraction, double seconds_left) {
                 const std::lock_guard<std::mutex> lock(mutex);

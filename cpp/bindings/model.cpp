@@ -56,10 +56,12 @@ public:
         }
         return model_;
     }
+    CallThread & calls() const { return calls_; }
 
 private:
     std::shared_ptr<client::Model> model_;  // guarded by the GIL
     std::int32_t n_vocab_;
+    mutable CallThread calls_;
 };
 
 std::unique_ptr<Model> load(const std::string & path, const LoadParams & params, const py::object & progress) {
@@ -75,7 +77,7 @@ std::unique_ptr<Model> load(const std::string & path, const LoadParams & params,
         }
     };
     const LoadParams own = params;
-    run_interruptible(
+    CallThread().run(
         [&] {
             client::Model model = client::Model::load(path, own.borrow(), [&](float now) {
                 fraction = now;
@@ -196,8 +198,8 @@ void decode(const Model & self, const TokenArray & tokens, const std::optional<T
     const std::int32_t * sequence_data = sequences ? sequences->data() : nullptr;
     const auto n_tokens = static_cast<std::size_t>(tokens.size());
     float * logits_data = logits ? logits->mutable_data() : nullptr;
-    run_interruptible([&] { model->decode(token_data, sequence_data, n_tokens, logits_data); },
-                      [&] { model->cancel(); });
+    self.calls().run([&] { model->decode(token_data, sequence_data, n_tokens, logits_data); },
+                     [&] { model->cancel(); });
 }
 
 void start_recording(const Model & self, const std::string & path) {

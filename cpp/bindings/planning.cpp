@@ -89,7 +89,7 @@ py::dict replay(const std::string & path, const std::optional<std::string> & mod
     params.cache_bytes = cache_bytes.data();
     params.n_cache_bytes = cache_bytes.size();
     std::optional<client::Replay> replayed;
-    run_interruptible([&] { replayed.emplace(path, params); }, [] {});
+    CallThread().run([&] { replayed.emplace(path, params); }, [] {});
     const edgemoe_replay_info info = replayed->info();
     py::list rows;
     for (std::size_t i = 0; i < info.n_rows; ++i) {
