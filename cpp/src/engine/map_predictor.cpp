@@ -16,6 +16,10 @@ constexpr float kLeastProbability = 0.05F;
 // As many experts as the target uses, times this, are named at most.
 constexpr size_t kMostNamed = 2;
 
+// What is further ahead than the next layer is not read (store/prefetch_scheduler.cpp), and protecting it saves no
+// bytes: it is looked at once in so many calls, to count its recall.
+constexpr uint64_t kRecallSample = 8;
+
 // How many layers are forecast by the token alone.
 constexpr size_t kTokenLayers = 2;
 // Of the first of the experts that a token chose last, and what each further one has less: a fourth of an octave, so
@@ -35,6 +39,22 @@ size_t most_used(const ExpertMaps & maps) {
         }
     }
     return most;
+}
+
+// The rows of a map in memory: those of one layer ahead come after those of the layers further ahead, so that what each
+// token needs, and what a token needs without forecasts, are one product.
+int64_t row_in_memory(const LayerMap & map, int32_t distance) {
+    const int64_t n_near = map.targets[0].n_experts;
+    return distance == 1          ? map.first_row(kNextUse) - n_near
+           : distance == kNextUse ? map.first_row(kNextUse)
+                                  : map.first_row(distance) - n_near;
+}
+
+void move_near_rows(LayerMap * map) {
+    const auto row_bytes =
+        static_cast<std::ptrdiff_t>(ggml_row_size(static_cast<ggml_type>(kMapType), map->n_columns()));
+    const auto first = map->weights.begin();
+    std::rotate(first, first + map->first_row(2) * row_bytes, first + map->first_row(kNextUse) * row_bytes);
 }
 
 // The matrix of `map` from `first_row` on, as ggml's products take it; borrows the weights.
@@ -58,9 +78,11 @@ MapPredictor::MapPredictor(ExpertMaps maps, bool forecasts)
     : maps_(std::move(maps)), token_routing_(n_token_layers(maps_, forecasts), most_used(maps_)) {
     int64_t n_columns = 0, n_rows = 0;
     int32_t n_experts = 0;
-    for (const LayerMap & map : maps_.layers) {
+    for (LayerMap & map : maps_.layers) {
+        move_near_rows(&map);
         layers_.emplace(map.layer, Layer{&map, RoutingHistory(map.n_experts), describe(map, 0),
-                                         describe(map, map.first_row(kNextUse)), layers_.size(), 0});
+                                         describe(map, row_in_memory(map, 1)),
+                                         describe(map, row_in_memory(map, kNextUse)), layers_.size(), 0});
         n_columns = std::max(n_columns, map.n_columns());
         n_rows = std::max(n_rows, map.n_rows());
         n_experts = std::max(n_experts, map.n_experts);
@@ -85,6 +107,7 @@ uint64_t MapPredictor::memory_bytes(const ExpertMaps & maps, bool forecasts) {
 }
 
 void MapPredictor::begin_tokens(const int32_t * tokens, size_t n_tokens, ExpertStore & store) {
+    n_calls_++;
     if (token_routing_.n_layers() == 0) {
         return;
     }
@@ -141,10 +164,12 @@ void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t
     std::copy_n(ffn_input, map.n_input, inputs_.data());
     fill_history_columns(map, state.history, inputs_.data() + map.n_input);
     constexpr int32_t kNoParameters[GGML_MAX_OP_PARAMS / sizeof(int32_t)] = {};
-    vectors_.front().output = outputs_.data() + (forecasts ? 0 : map.first_row(kNextUse));
-    product_.multiply(forecasts ? state.weights : state.next_use, vectors_, RowProductKernel::kOneByOne, kNoParameters);
+    const int32_t most_distance = n_calls_ % kRecallSample == 0 ? kMapDistances : 1;
+    const ggml_tensor & rows = !forecasts ? state.next_use : most_distance == 1 ? state.near : state.weights;
+    vectors_.front().output = outputs_.data() + (map.n_rows() - rows.ne[1]);
+    product_.multiply(rows, vectors_, RowProductKernel::kOneByOne, kNoParameters);
     if (map.trained) {
-        float * scores = outputs_.data() + map.first_row(kNextUse);
+        float * scores = outputs_.data() + row_in_memory(map, kNextUse);
         softmax(scores, static_cast<size_t>(map.n_experts));
         store.score_next_use(layer, scores, static_cast<size_t>(map.n_experts));
         if (observer_ != nullptr) {
@@ -152,19 +177,19 @@ void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t
         }
     }
     if (forecasts) {
-        forecast(map, store);
+        forecast(map, most_distance, store);
     }
 }
 
-void MapPredictor::forecast(const LayerMap & map, ExpertStore & store) {
+void MapPredictor::forecast(const LayerMap & map, int32_t most_distance, ExpertStore & store) {
     forecasts_.clear();
-    for (int32_t distance = 1; distance <= kMapDistances; distance++) {
+    for (int32_t distance = 1; distance <= most_distance; distance++) {
         const LayerMap::Target & target = map.targets[static_cast<size_t>(distance - 1)];
         const auto n_experts = static_cast<size_t>(target.n_experts), n_used = static_cast<size_t>(target.n_used);
         if (n_experts == 0) {
             continue;
         }
-        float * probabilities = outputs_.data() + map.first_row(distance);
+        float * probabilities = outputs_.data() + row_in_memory(map, distance);
         chosen_probabilities(probabilities, n_experts, n_used);
         most_likely(probabilities, n_experts, kMostNamed * n_used, &likeliest_);
         for (const int32_t expert : likeliest_) {

@@ -40,12 +40,13 @@ private:
         const LayerMap * map = nullptr;
         RoutingHistory history;
         ggml_tensor weights = {};
+        ggml_tensor near = {};      // its last rows: one layer ahead, and the next use
         ggml_tensor next_use = {};  // its last rows
         size_t position = 0;        // among the layers
         size_t n_tokens = 0;        // of tokens_ that it has seen
     };
 
-    void forecast(const LayerMap & map, ExpertStore & store);
+    void forecast(const LayerMap & map, int32_t most_distance, ExpertStore & store);
     void see(Layer & layer, ChosenExperts chosen);
 
     ExpertMaps maps_;
@@ -54,6 +55,7 @@ private:
     std::map<int32_t, Layer> layers_;  // by block number
     TokenRouting token_routing_;
     std::vector<int32_t> tokens_;  // that are being evaluated
+    uint64_t n_calls_ = 0;         // of begin_tokens()
     RowProduct product_;
     std::vector<RowProductVector> vectors_;
     std::vector<float> inputs_;
