@@ -56,34 +56,22 @@ public:
     }
 
     // Runs `work` on the thread until it returns; throws what it throws. When a signal handler or `poll` raises, calls
-    // `cancel` until `work` has ended, then throws what was raised. `poll` is called with the GIL on the calling
-    // thread; `work` and `cancel` are called without it and may not touch Python objects. REQUIRES: the caller holds
-    // the GIL.
+    // `cancel` until `work` has ended, or gives up its turn if that has not come, and throws what was raised. `poll` is
+    // called with the GIL on the calling thread; `work` and `cancel` are called without it and may not touch Python
+    // objects. REQUIRES: the caller holds the GIL.
     void run(const std::function<void()> & work, const std::function<void()> & cancel,
              const std::function<void()> & poll = {}) {
         std::optional<pybind11::error_already_set> raised;
         std::exception_ptr failure;
         {
             const pybind11::gil_scoped_release released;
-            const std::lock_guard<std::mutex> turn(callers_);
-            std::unique_lock<std::mutex> lock(mutex_);
-            if (!thread_.joinable()) {
-                thread_ = std::thread([this] { serve(); });
+            std::unique_lock<std::timed_mutex> turn(turns_, std::defer_lock);
+            while (!raised && !turn.try_lock_for(kSignalPeriod)) {
+                raised = look_for_signals(poll);
             }
-            work_ = &work;
-            changed_.notify_all();
-            while (!changed_.wait_for(lock, kSignalPeriod, [&] { return work_ == nullptr; })) {
-                lock.unlock();
-                if (!raised) {
-                    raised = look_for_signals(poll);
-                }
-                // Again and again: the call may not have begun to listen when the first request came.
-                if (raised) {
-                    cancel();
-                }
-                lock.lock();
+            if (turn.owns_lock()) {
+                failure = call(work, cancel, poll, &raised);
             }
-            failure = std::exchange(failure_, nullptr);
         }
         if (raised) {
             throw std::move(*raised);
@@ -94,6 +82,29 @@ public:
     }
 
 private:
+    // What `work` threw. Without the GIL, with turns_.
+    std::exception_ptr call(const std::function<void()> & work, const std::function<void()> & cancel,
+                            const std::function<void()> & poll, std::optional<pybind11::error_already_set> * raised) {
+        std::unique_lock<std::mutex> lock(mutex_);
+        if (!thread_.joinable()) {
+            thread_ = std::thread([this] { serve(); });
+        }
+        work_ = &work;
+        changed_.notify_all();
+        while (!changed_.wait_for(lock, kSignalPeriod, [&] { return work_ == nullptr; })) {
+            lock.unlock();
+            if (!*raised) {
+                *raised = look_for_signals(poll);
+            }
+            // Again and again: the call may not have begun to listen when the first request came.
+            if (*raised) {
+                cancel();
+            }
+            lock.lock();
+        }
+        return std::exchange(failure_, nullptr);
+    }
+
     void serve() {
         std::unique_lock<std::mutex> lock(mutex_);
         while (true) {
@@ -115,7 +126,7 @@ private:
         }
     }
 
-    std::mutex callers_;  // held during a call
+    std::timed_mutex turns_;  // held during a call
     std::mutex mutex_;
     std::condition_variable changed_;               // work_ or is_over_
     const std::function<void()> * work_ = nullptr;  // nullptr: no call, or it has ended

@@ -81,7 +81,7 @@ def load(
     direct_io: read around the page cache; None: where the file system grants it.
     io: I/O engine ("auto", "uring", "threads", "mmap").
     eviction: policy that chooses which expert leaves the cache.
-    prefetch: read and protect experts that are forecast; "auto": as long as it pays; None: "off".
+    prefetch: read and protect experts that are forecast; "auto": as long as it pays; None: "auto".
     prewarm: fill free room with the experts that the last runs used most; None: unless prefetch is "off".
     profile: a profile of this model (edgemoe.profile), whose maps then predict which experts come next; None: those of
         a packed file, or rules of thumb.

@@ -321,6 +321,8 @@ def test_the_command_records_what_it_generates(cli: Cli, text_file: Path, tmp_pa
         "--json",
         "-t",
         "1",
+        "--prefetch",
+        "off",  # hits of what was read ahead are no eviction policy's
     )
     done = cli("generate", "x", *options, "--record-trace", path)
     assert done.returncode == 0, done.stderr

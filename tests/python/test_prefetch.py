@@ -26,7 +26,7 @@ def hot_files() -> list[Path]:
 
 def run(path: Path, **options: Any) -> edgemoe.Stats:
     """The figures of a short run with room for all experts."""
-    with edgemoe.load(path, expert_cache="64MiB", **{"prefetch": "auto", **options}) as model:
+    with edgemoe.load(path, expert_cache="64MiB", **options) as model:
         model.generate("def f(x):", max_tokens=4, temperature=0, ignore_eos=True)
         return model.stats
 

@@ -73,8 +73,8 @@ typedef enum edgemoe_streaming {
 
 /* Reading experts that are forecast before they are asked for, and protecting them from eviction (docs/prefetch.md). */
 typedef enum edgemoe_prefetch {
-    EDGEMOE_PREFETCH_AUTO = 0,  /* as long as it pays */
-    EDGEMOE_PREFETCH_OFF = 1,   /* never; the default */
+    EDGEMOE_PREFETCH_AUTO = 0,  /* as long as it pays; the default */
+    EDGEMOE_PREFETCH_OFF = 1,   /* never */
     EDGEMOE_PREFETCH_ALWAYS = 2 /* whether it pays or not: for measurements */
 } edgemoe_prefetch;
 

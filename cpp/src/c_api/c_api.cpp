@@ -60,7 +60,7 @@ void edgemoe_load_params_init(edgemoe_load_params * params) {
     params->direct_io = EDGEMOE_AUTO;
     params->flash_attention = EDGEMOE_AUTO;
     params->row_tables = EDGEMOE_AUTO;
-    params->prefetch = EDGEMOE_PREFETCH_OFF;
+    params->prefetch = EDGEMOE_PREFETCH_AUTO;
     params->prewarm = EDGEMOE_AUTO;
 }
 

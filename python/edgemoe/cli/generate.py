@@ -63,7 +63,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     memory.add_argument(
         "--prefetch",
         choices=("off", "auto", "always"),
-        help="read and protect experts that are forecast; auto: as long as it pays (default: off; docs/prefetch.md)",
+        help="read and protect experts that are forecast; auto: as long as it pays (default: auto; docs/prefetch.md)",
     )
     memory.add_argument("--prewarm", choices=TOGGLES, help="fill free room with the experts that the last runs used")
 
