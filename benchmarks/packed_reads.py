@@ -67,6 +67,8 @@ def decode(arguments: argparse.Namespace, path: Path, cache_bytes: int, throttle
         str(arguments.tokens),
         "--text",
         str(arguments.heldout),
+        "--prefetch",
+        "off",  # bytes as the eviction policy makes them
     ]
     disk = (path, round(arguments.disk * 1e6)) if throttled else None
     finished = cgroup.run(command, disk=disk)

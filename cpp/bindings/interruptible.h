@@ -5,6 +5,7 @@
 
 #include <pybind11/pybind11.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <exception>
@@ -61,6 +62,10 @@ public:
     // objects. REQUIRES: the caller holds the GIL.
     void run(const std::function<void()> & work, const std::function<void()> & cancel,
              const std::function<void()> & poll = {}) {
+        if (caller_ == std::this_thread::get_id()) {  // from a signal handler or `poll` of a call
+            CallThread().run(work, cancel, poll);
+            return;
+        }
         std::optional<pybind11::error_already_set> raised;
         std::exception_ptr failure;
         {
@@ -70,7 +75,9 @@ public:
                 raised = look_for_signals(poll);
             }
             if (turn.owns_lock()) {
+                caller_ = std::this_thread::get_id();
                 failure = call(work, cancel, poll, &raised);
+                caller_ = std::thread::id();
             }
         }
         if (raised) {
@@ -126,7 +133,8 @@ private:
         }
     }
 
-    std::timed_mutex turns_;  // held during a call
+    std::timed_mutex turns_;                 // held during a call
+    std::atomic<std::thread::id> caller_{};  // who has turns_, if anybody has
     std::mutex mutex_;
     std::condition_variable changed_;               // work_ or is_over_
     const std::function<void()> * work_ = nullptr;  // nullptr: no call, or it has ended

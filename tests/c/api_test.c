@@ -458,7 +458,7 @@ static void what_was_read_ahead_is_counted(const char * path) {
     edgemoe_error error;
     edgemoe_load_params params;
     edgemoe_load_params_init(&params);
-    CHECK(params.prefetch == EDGEMOE_PREFETCH_OFF);
+    CHECK(params.prefetch == EDGEMOE_PREFETCH_AUTO);
     CHECK(params.prewarm == EDGEMOE_AUTO);
     params.expert_cache_bytes = 4 << 20;
     const edgemoe_prefetch settings[] = {EDGEMOE_PREFETCH_AUTO, EDGEMOE_PREFETCH_OFF, EDGEMOE_PREFETCH_ALWAYS};

@@ -19,21 +19,6 @@ if TYPE_CHECKING:
 CHAT_TEMPLATE = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests remember nothing for the user."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
-@pytest.fixture(autouse=True)
-def _no_memory_of_other_tests(_cache_folder: None) -> None:
-    """What another test used is not pre-warmed."""
-    for path in Path(os.environ["XDG_CACHE_HOME"]).rglob("*.hot"):
-        path.unlink(missing_ok=True)
-
-
 @pytest.fixture(scope="session")
 def default_model(_cache_folder: None) -> Iterator[edgemoe.Model]:
     """The model that comes with the package, loaded as load() does. Tests leave it open."""

@@ -118,6 +118,26 @@ def test_ctrl_c_ends_a_generation_and_the_model_goes_on(default_model: edgemoe.M
         signal.signal(signal.SIGINT, previous)
 
 
+def test_a_signal_handler_may_use_the_model_that_is_decoding() -> None:
+    during: list[bool] = []
+    with edgemoe.load(n_ctx=2048, n_threads=2) as model:
+
+        def decode_another(*_: object) -> None:
+            during.append(is_decoding)
+            model.decode([7], logits=False)
+
+        previous = signal.signal(signal.SIGALRM, decode_another)
+        try:
+            is_decoding = True
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            model.decode([5] * 1500, logits=False)  # takes much longer than it takes to look for signals
+            is_decoding = False
+            assert during == [True]
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, previous)
+
+
 def interrupt_generation(default_model: edgemoe.Model) -> None:
     interrupter = threading.Timer(0.2, _thread.interrupt_main)
     with pytest.raises(KeyboardInterrupt):
