@@ -10,8 +10,7 @@ With --known-routing (cmake --build BUILD --target known_routing), also with a p
 will choose and one that is always wrong, each against `off` of the same program. Belady's misses come from a replay of
 what the text routed.
 
-Bound: time per token >= max(everything resident, bytes that `off` misses / bandwidth), all measured in this run, the
-bandwidth by the engine's own probe (`edgemoe.plan`).
+Bound: time per token >= max(everything resident, bytes that `off` misses / bandwidth), all measured in this run.
 
 Writes a JSON file, a table in Markdown, and a plot. As root, on a quiet machine.
 """
@@ -31,6 +30,7 @@ import machine
 import turns
 from bound import overlap_bound
 from outputs import write_outputs, write_record
+from run import request_bytes
 
 WORKER = Path(__file__).with_name("edgemoe_worker.py")
 
@@ -72,11 +72,6 @@ class Bench:
         }
         return [part for name, value in sizes.items() for part in (name, str(value))]
 
-    def bandwidth(self) -> float:
-        """Bytes per second of expert reads that follow each other, through the engine's own reader."""
-        plans = (edgemoe.plan(self.model, n_threads=self._arguments.threads) for _ in range(5))
-        return float(statistics.median(plan.disk_bytes_per_second for plan in plans))
-
     def run(self, commands: dict[str, list[str]], megabytes_per_second: int) -> dict[str, dict[str, Any]]:
         """All of them, in turns."""
         disk.drop_caches(self.model)
@@ -114,7 +109,7 @@ def ratios(runs: dict[str, list[dict[str, Any]]], way: str, reference: str = "of
 def measure_case(bench: Bench, arguments: argparse.Namespace, share: float, rate: int) -> dict[str, Any]:
     """One cache at one disk."""
     cache_bytes = int(share * bench.info.expert_bytes)
-    bandwidth = bench.bandwidth()
+    bandwidth = disk.measure_bandwidth(bench.model, request_bytes(bench.info)).bytes_per_second
     bandwidth = min(bandwidth, rate * 1e6) if rate else bandwidth
     ways = ["off", *arguments.ways.split(",")]
     # Those that are compared with each other have turns together. The others not: while one waits that reads little, a
