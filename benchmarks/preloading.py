@@ -10,7 +10,8 @@ With --known-routing (cmake --build BUILD --target known_routing), also with a p
 will choose and one that is always wrong, each against `off` of the same program. Belady's misses come from a replay of
 what the text routed.
 
-Bound: time per token >= max(everything resident, bytes that `off` misses / bandwidth), all measured in this run.
+Bound: time per token >= max(everything resident, bytes that `off` misses / bandwidth), all measured in this run. The
+bandwidth is the best of several probes of `edgemoe.plan`: the reads that the engine makes, as many at once.
 
 Writes a JSON file, a table in Markdown, and a plot. As root, on a quiet machine.
 """
@@ -30,9 +31,10 @@ import machine
 import turns
 from bound import overlap_bound
 from outputs import write_outputs, write_record
-from run import request_bytes
 
 WORKER = Path(__file__).with_name("edgemoe_worker.py")
+_PROBES = 4  # what the machine does meanwhile makes a probe slower, never faster
+_PROBE_SECONDS = 0.5
 
 
 class Bench:
@@ -79,6 +81,19 @@ class Bench:
         results = turns.run(commands, disk=limit)
         return {name: result.get("decode", result) for name, result in results.items()}
 
+    def bandwidth(self, cache_bytes: int) -> float:
+        """Bytes per second of the disk as it is."""
+        probes = [
+            edgemoe.plan(
+                self.model,
+                expert_cache=cache_bytes,
+                n_threads=self._arguments.threads,
+                probe_seconds=_PROBE_SECONDS,
+            )
+            for _ in range(_PROBES)
+        ]
+        return max(probe.disk_bytes_per_second for probe in probes)
+
     def belady_bytes(self, cache_bytes: int) -> float:
         """Per token, for the text's own routing."""
         if self._arguments.random:
@@ -109,12 +124,17 @@ def ratios(runs: dict[str, list[dict[str, Any]]], way: str, reference: str = "of
 def measure_case(bench: Bench, arguments: argparse.Namespace, share: float, rate: int) -> dict[str, Any]:
     """One cache at one disk."""
     cache_bytes = int(share * bench.info.expert_bytes)
-    bandwidth = disk.measure_bandwidth(bench.model, request_bytes(bench.info)).bytes_per_second
+    bandwidth = bench.bandwidth(cache_bytes)
     bandwidth = min(bandwidth, rate * 1e6) if rate else bandwidth
     ways = ["off", *arguments.ways.split(",")]
-    # Those that are compared with each other have turns together. The others not: while one waits that reads little, a
-    # throttle saves up for who comes next.
-    groups = [{way: bench.decode(cache_bytes, way) for way in ways}, {"resident": bench.decode(0, "off")}]
+    # Those that are compared with each other have turns together; one that reads little not with others on a throttled
+    # disk: a throttle saves up for who comes next.
+    groups = [{way: bench.decode(cache_bytes, way) for way in ways}]
+    resident = {"resident": bench.decode(0, "off")}
+    if rate:
+        groups.append(resident)
+    else:
+        groups[0] |= resident
     if arguments.known_routing:
         known = {"off": ("off", "none"), "right": ("auto", "right"), "wrong": ("auto", "wrong")}
         groups.append({f"known {name}": bench.known_routing(cache_bytes, *how) for name, how in known.items()})

@@ -91,6 +91,14 @@ def test_a_probe_measures_and_estimates(text_file: Path) -> None:
     assert 0 < forecast.tokens_per_second_slow <= forecast.tokens_per_second_fast
 
 
+def test_the_probe_of_a_packed_file_reads_a_small_expert_at_once(text_file: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "packed.gguf"
+    edgemoe.repack(text_file, packed)
+    forecast = edgemoe.plan(packed, expert_cache="1MiB", n_threads=2, io="threads", probe_seconds=0.05)
+    # Its three matrices of 36 KiB follow each other.
+    assert 108 << 10 <= forecast.read_bytes <= 116 << 10
+
+
 def test_a_dense_model_streams_nothing(dense_file: Path) -> None:
     forecast = edgemoe.plan(dense_file)
     assert forecast.mode == "dense"

@@ -25,28 +25,38 @@ struct Measured {
 constexpr std::array kTypical = {Measured{0.00, 1.00}, Measured{0.02, 0.76}, Measured{0.05, 0.57}, Measured{0.10, 0.40},
                                  Measured{0.20, 0.23}, Measured{0.30, 0.14}, Measured{1.00, 0.00}};
 
-// The reads that would bring experts, in random order, as many as a probe may take.
+// The reads that bring experts, in random order, as many as a probe may take: what the store's own queue makes of them.
 std::vector<FileSpan> expert_reads(const ExpertIndex & index) {
-    std::vector<const ExpertPart *> parts;
+    std::vector<const ExpertParts *> experts;
     for (const ExpertLayer & layer : index.layers()) {
         for (const ExpertParts & expert : layer.experts) {
-            for (const ExpertPart & part : expert) {
-                if (part.present) {
-                    parts.push_back(&part);
-                }
-            }
+            experts.push_back(&expert);
         }
     }
     std::mt19937 random(1);
-    std::shuffle(parts.begin(), parts.end(), random);
+    std::shuffle(experts.begin(), experts.end(), random);
+    std::vector<std::byte> buffer(ChunkQueue::buffer_bytes(index, kMostJoinedBytes));  // nothing is read into it
+    ChunkQueue queue(buffer.data(), 1, buffer.size(), kMostJoinedBytes);
     std::vector<FileSpan> reads;
+    std::vector<ReadRequest> started;
     uint64_t sum = 0;
-    for (const ExpertPart * part : parts) {
-        const uint64_t step = ChunkQueue::most_read_bytes(*part);
-        for (uint64_t at = 0; at < part->bytes && sum < kMostProbeBytes; at += step) {
-            const uint64_t bytes = std::min(step, part->bytes - at);
-            reads.push_back({index.files()[part->file].get(), part->offset + at, bytes});
-            sum += bytes;
+    for (size_t i = 0; i < experts.size() && sum < kMostProbeBytes; i++) {
+        Chunk chunk;
+        chunk.lease = 1;
+        chunk.entry = static_cast<int32_t>(i);
+        for (const ExpertPart & part : *experts[i]) {
+            if (part.present) {
+                queue.add(chunk, part, *index.files()[part.file], nullptr);
+            }
+        }
+        while (queue.has_queued_demand()) {
+            started.clear();
+            queue.start(&started);
+            for (const ReadRequest & read : started) {
+                reads.push_back({read.file, read.offset, read.bytes});
+                sum += read.bytes;
+                queue.finish(read.id);
+            }
         }
     }
     return reads;

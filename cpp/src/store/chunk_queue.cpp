@@ -31,11 +31,12 @@ int64_t chunk_rows(const ExpertPart & part) {
     return divide_up(n_groups, n_chunks) * kRowGroup;
 }
 
-}  // namespace
-
-uint64_t ChunkQueue::most_read_bytes(const ExpertPart & part) {
+// Most bytes that one read of a matrix brings.
+uint64_t most_read_bytes(const ExpertPart & part) {
     return std::min(part.bytes, row_bytes(part) * static_cast<uint64_t>(chunk_rows(part)));
 }
+
+}  // namespace
 
 size_t Chunk::read_bytes() const {
     return static_cast<size_t>(align_up(skip_bytes + bytes, kDirectAlignment));

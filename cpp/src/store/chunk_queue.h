@@ -74,8 +74,6 @@ class ChunkQueue {
 public:
     // The largest read of any expert of `index`, and so the size of a buffer, with reads of up to `most_joined_bytes`.
     static uint64_t buffer_bytes(const ExpertIndex & index, uint64_t most_joined_bytes);
-    // Most bytes that one read of a matrix brings.
-    static uint64_t most_read_bytes(const ExpertPart & part);
 
     // `n_buffers` reads in flight at once, each with a buffer of `buffer_bytes` (0 if all are in place), one after
     // another in `memory`, which outlives the queue. Chunks of an expert that follow each other in the file are one
