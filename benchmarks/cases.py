@@ -76,8 +76,13 @@ class CaseResult:
 
     def bound(self, resident_rate: float) -> OverlapBound:
         """For edgemoe's missed bytes; the others', whose misses the kernel serves, are compared with the same."""
-        missed = self.edgemoe_detail("decode", "read_bytes_per_token")
-        return overlap_bound(resident_rate, missed, self.bandwidth())
+        return overlap_bound(resident_rate, self.missed_bytes_per_token(), self.bandwidth())
+
+    def missed_bytes_per_token(self) -> float:
+        """What edgemoe had to read: what it read ahead in vain is none of it."""
+        ahead = self.edgemoe_detail("decode", "read_ahead_bytes_per_token")
+        useful = self.edgemoe_detail("decode", "read_ahead_useful_bytes_per_token")
+        return self.edgemoe_detail("decode", "read_bytes_per_token") - (ahead - useful)
 
 
 def _median(values: Any) -> float:

@@ -3,8 +3,9 @@
 // trace of the first. Prints one JSON object.
 //
 //     known_routing MODEL TEXT --expert-cache BYTES [--tokens N] [--threads N] [--prefetch off|auto|always]
-//                   [--forecast right|wrong|none] [--distance LAYERS] [--io ENGINE] [--turn N]
+//                   [--forecast right|wrong|none] [--distance LAYERS] [--io ENGINE] [--turn N] [--profile FILE]
 //
+// With a profile, experts are evicted by the next use that its maps tell; they forecast nothing.
 // As in edgemoe_worker.py, N tokens warm the cache and the N after them count, and with --turn it waits for its turn
 // (turns.py) before every N tokens, of which those of the first 0.1 s have no part in the speed.
 #include <unistd.h>
@@ -22,6 +23,8 @@
 #include <vector>
 
 #include "backend/layer_predictor.h"
+#include "engine/map_file.h"
+#include "engine/map_predictor.h"
 #include "engine/model.h"
 #include "engine/session.h"
 #include "llama.h"
@@ -48,11 +51,13 @@ struct Arguments {
 // Names what the trace has for the coming layers, or as many others.
 class KnownRouting : public edgemoe::LayerPredictor {
 public:
-    KnownRouting(const RoutingTrace & trace, bool is_right, int32_t distance)
-        : trace_(trace), is_right_(is_right), distance_(distance) {}
+    // `maps` score the next use; may be empty.
+    KnownRouting(const RoutingTrace & trace, bool is_right, int32_t distance, edgemoe::ExpertMaps maps)
+        : trace_(trace), is_right_(is_right), distance_(distance), scores_(std::move(maps), false) {}
 
-    void predict(int32_t layer, const float *, const int32_t *, const float *, int,
+    void predict(int32_t layer, const float * ffn_input, const int32_t * ids, const float * weights, int n_ids,
                  edgemoe::ExpertStore & store) override {
+        scores_.predict(layer, ffn_input, ids, weights, n_ids, store);
         if (step_ >= trace_.steps.size()) {
             return;
         }
@@ -109,6 +114,7 @@ private:
     const RoutingTrace & trace_;
     const bool is_right_;
     const int32_t distance_;
+    edgemoe::MapPredictor scores_;
     size_t step_ = 0;
     std::vector<ExpertForecast> forecasts_;
 };
@@ -153,6 +159,8 @@ Arguments parse(int argc, char ** argv) {
             arguments.turn = std::atoi(value.c_str());
         } else if (name == "--forecast") {
             arguments.forecast = value;
+        } else if (name == "--profile") {
+            arguments.load.profile = value;
         } else if (name == "--io") {
             arguments.load.io = value;
         } else if (name == "--prefetch" && settings.count(value) != 0) {
@@ -278,7 +286,14 @@ void run(const Arguments & arguments) {
     const int32_t n = arguments.n_tokens;
 
     // Loaded anew, so that the scheduler has seen no tokens without forecasts.
-    KnownRouting predictor(trace, arguments.forecast == "right", arguments.distance);
+    edgemoe::ExpertMaps maps;
+    if (!arguments.load.profile.empty()) {
+        Result<edgemoe::ExpertMaps> read =
+            edgemoe::read_maps(arguments.load.profile, edgemoe::kProfilePrefix, edgemoe::MapContent::kWeights);
+        check(read.status());
+        maps = std::move(read).value();
+    }
+    KnownRouting predictor(trace, arguments.forecast == "right", arguments.distance, std::move(maps));
     const Loaded loaded = load(arguments, arguments.load.prefetch);
     edgemoe::Model & model = *loaded.model;
     model.set_predictor(arguments.forecast == "none" ? nullptr : &predictor);

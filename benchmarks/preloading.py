@@ -64,6 +64,7 @@ class Bench:
     def known_routing(self, cache_bytes: int, prefetch: str, forecast: str) -> list[str]:
         """The same with a predictor that is right, or wrong, or none."""
         command = [str(self._arguments.known_routing), str(self.model), str(self._arguments.text), *self._size()]
+        command += ["--profile", str(self.profile)] if self.profile else []
         return [*command, "--expert-cache", str(cache_bytes), "--prefetch", prefetch, "--forecast", forecast]
 
     def _size(self) -> list[str]:
@@ -271,6 +272,10 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.pairs < 1 or (arguments.known_routing and arguments.known_pairs < 1):
         parser.error("at least one pair")
+    if arguments.known_routing:
+        arguments.known_routing = arguments.known_routing.resolve()  # started by its name, "./" would be lost
+        if not arguments.known_routing.is_file():
+            parser.error(f"there is no program {arguments.known_routing}")
     if not arguments.random and (arguments.calibration is None or arguments.text is None):
         parser.error("--calibration and --text, or --random")
     arguments.work.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ def rows(result: CaseResult, resident_rate: float) -> list[dict[str, Any]]:
 def text(result: CaseResult, resident_rate: float) -> str:
     """A case for the terminal."""
     case, bound = result.case, result.bound(resident_rate)
-    missed = result.edgemoe_detail("decode", "read_bytes_per_token")
+    missed = result.missed_bytes_per_token()
     lines = [f"== {case.model_label}, {case.label}"]
     lines.append(
         f"   disk {result.bandwidth() / 1e9:.2f} GB/s at {case.request_bytes // 1024} KiB requests; edgemoe misses "

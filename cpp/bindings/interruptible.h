@@ -76,7 +76,11 @@ public:
             }
             if (turn.owns_lock()) {
                 caller_ = std::this_thread::get_id();
-                failure = call(work, cancel, poll, &raised);
+                try {
+                    failure = call(work, cancel, poll, &raised);
+                } catch (...) {  // no thread is to be had
+                    failure = std::current_exception();
+                }
                 caller_ = std::thread::id();
             }
         }

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import gguf
 import numpy as np
 import pytest
 
@@ -109,6 +110,35 @@ def test_a_profile_of_another_model_is_refused(profile_file: Path, tmp_path: Pat
         edgemoe.load(other, profile=tmp_path / "none.profile")
     with pytest.raises(edgemoe.ModelFormatError):
         edgemoe.load(other, profile=__file__)
+
+
+def test_a_damaged_map_is_refused(model_file: Path, profile_file: Path, tmp_path: Path) -> None:
+    damaged = bytearray(profile_file.read_bytes())
+    maps = [one for one in gguf.GGUFReader(profile_file).tensors if one.name.endswith(".profile.map")]
+    damaged[maps[-1].data_offset : maps[-1].data_offset + 2] = np.float16("nan").tobytes()  # a scale
+    path = tmp_path / "damaged.profile"
+    path.write_bytes(damaged)
+    with pytest.raises(edgemoe.ModelFormatError, match="make it again"):
+        edgemoe.load(model_file, expert_cache="1MiB", profile=path)
+
+
+def test_a_decoding_model_forecasts_what_its_maps_are_judged_to_know(
+    model_file: Path, profile_file: Path, report: edgemoe.PredictionReport
+) -> None:
+    cache = edgemoe.plan(model_file, probe_seconds=0).expert_bytes // 2
+    with edgemoe.load(model_file, n_ctx=256, expert_cache=cache, profile=profile_file, prefetch="always") as model:
+        tokens = model.tokenize(OTHER_TEXT)[:3000]
+        for begin in range(0, len(tokens), N_CTX):
+            model.reset()
+            for token in tokens[begin : begin + N_CTX]:
+                model.decode([token])
+        found = {(row.layer, row.distance): row for row in model.forecast_recall}
+    judged = next(one for one in report.predictors if one.predictor == "look-ahead")
+    # The first two layers are forecast by the token as well.
+    for distance, tolerance in ((1, 0.05), (2, 0.1), (3, 0.1)):  # of the latter every eighth token is counted
+        for layer in range(2, SHAPE.n_layers):
+            expected = judged.by_layer[(layer - distance) % SHAPE.n_layers][distance - 1]
+            assert found[layer, distance].recall == pytest.approx(expected, abs=tolerance)
 
 
 def logits_of(model: edgemoe.Model, tokens: list[int]) -> list[np.ndarray[Any, Any]]:

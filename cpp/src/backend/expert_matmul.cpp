@@ -386,10 +386,12 @@ Status ExpertMatmul::compute(ExpertBufferType & type, const ExpertGroup & group,
 
     // What is between two layers counts for the later one: reads that arrive there take time there. What is between
     // two passes does not: somebody may have been typing.
-    const bool goes_on = last_layer_ >= 0 && layer >= last_layer_;
+    const bool is_later = layer > last_layer_ || (layer == last_layer_ && !job.lease->begins_pass());
+    const bool goes_on = last_layer_ >= 0 && is_later;
     const auto from = goes_on ? last_end_ : start;
     last_end_ = std::chrono::steady_clock::now();
-    last_layer_ = layer;
+    const bool is_whole = !job.out_of_memory.load() && !job.lease->failed() && !type.cancelled();
+    last_layer_ = is_whole ? layer : -1;
     store.add_layer_time(std::chrono::duration<double>(last_end_ - from).count(),
                          static_cast<double>(job.stall_ns.load()) * 1e-9 / n_threads);
     if (job.out_of_memory.load()) {

@@ -66,6 +66,9 @@ public:
         static_cast<void>(scores);
         static_cast<void>(n);
     }
+    // False: on_scores() need not be called.
+    virtual bool takes_scores() const { return false; }
+
     // What `id` is worth as of its latest use, inserted or not: of experts of one layer, the one that is worth more
     // stays longer. All the same where the policy does not rank by worth.
     virtual float value(ExpertId /*id*/) const { return 0.0F; }

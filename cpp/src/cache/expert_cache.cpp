@@ -26,6 +26,19 @@ private:
     const bool spares_protected_;
 };
 
+// Those that were read because they might be wanted, and never were.
+class ExpertCache::NeverUsed final : public EvictionPolicy::Filter {
+public:
+    explicit NeverUsed(const ExpertCache & cache) : cache_(cache) {}
+    bool is_evictable(ExpertId id) const override {
+        const Slot & slot = cache_.slot(id);
+        return slot.pins == 0 && !slot.is_protected && slot.last_use == kNever;
+    }
+
+private:
+    const ExpertCache & cache_;
+};
+
 uint64_t ExpertCache::Slot::all_bytes() const {
     return std::accumulate(bytes.begin(), bytes.end(), uint64_t{0});
 }
@@ -100,7 +113,7 @@ void ExpertCache::choose_settling(std::vector<Absent> * absent, const StreamLimi
         const float value_b = policy_->value(b.id);
         return value_a != value_b ? value_a > value_b : a.id < b.id;
     });
-    uint64_t bytes = absent->empty() ? 0 : settled_bytes_[static_cast<size_t>(absent->front().id.layer)];
+    uint64_t bytes = absent->empty() ? 0 : settled_and_used_bytes(absent->front().id.layer);
     for (const Absent & expert : *absent) {
         bytes += expert.slot_bytes;
         slot(expert.id).may_settle = bytes <= limits.layer_bytes;
@@ -122,7 +135,7 @@ bool ExpertCache::insert_streamed(ExpertId id, const MatrixBytes & matrices, Pol
                 settle(id, false, now);
                 return true;
             }
-        } while (evict_streamed(evicted));
+        } while (evict_streamed(evicted) || evict_never_used(now, evicted));
     }
     if (earns_a_place(id, now)) {
         return insert(id, matrices, now, evicted);
@@ -146,6 +159,9 @@ bool ExpertCache::insert_forecast(ExpertId id, const MatrixBytes & matrices, flo
     }
     taken.bytes = matrices;
     while (!place(&taken)) {
+        if (evict_streamed(evicted)) {
+            continue;
+        }
         ExpertId victim;
         if (!policy_->victim(now, Evictable(*this, true), &victim) || policy_->prefers(victim, id, probability, now)) {
             return false;
@@ -218,6 +234,25 @@ bool ExpertCache::evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicte
     }
     evict(victim, evicted);
     return true;
+}
+
+bool ExpertCache::evict_never_used(PolicyTime now, std::vector<ExpertId> * evicted) {
+    ExpertId victim;
+    if (!policy_->victim(now, NeverUsed(*this), &victim)) {
+        return false;
+    }
+    evict(victim, evicted);
+    return true;
+}
+
+uint64_t ExpertCache::settled_and_used_bytes(int32_t layer) const {
+    uint64_t bytes = settled_bytes_[static_cast<size_t>(layer)];
+    for (int32_t expert = 0; expert < n_experts_; expert++) {
+        const Slot & settled = slot({layer, expert});
+        const bool counts = settled.is_taken && !settled.is_streamed && settled.last_use == kNever;
+        bytes -= counts ? settled.all_bytes() : 0;
+    }
+    return bytes;
 }
 
 bool ExpertCache::find_victim(PolicyTime now, ExpertId * victim) {

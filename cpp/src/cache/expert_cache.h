@@ -59,6 +59,7 @@ public:
 
     // Predicted scores of the `n` experts of `layer`, for the policy.
     void score_next_use(int32_t layer, const float * scores, size_t n) { policy_->on_scores(layer, scores, n); }
+    bool takes_scores() const { return policy_->takes_scores(); }
 
     // Gives `id` a slot, evicting unpinned experts: those that pass through, the latest first, then as the policy says.
     // They are appended to *evicted. Returns false, with what was evicted up to then in *evicted, when the pinned slots
@@ -66,9 +67,9 @@ public:
     [[nodiscard]] bool insert(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
                               std::vector<ExpertId> * evicted);
 
-    // Chooses which of a layer's absent experts insert_streamed() lets settle in room that is free: those that are
-    // worth most to the policy, of equals the lowest number, as many as fit beside the layer's settled ones into
-    // limits.layer_bytes. After their uses were recorded.
+    // Chooses which of a layer's absent experts insert_streamed() lets settle in room that is free, or that experts
+    // have which were never used: those that are worth most to the policy, of equals the lowest number, as many as fit
+    // beside the layer's settled ones that were used into limits.layer_bytes. After their uses were recorded.
     struct Absent {
         ExpertId id;
         uint64_t slot_bytes = 0;
@@ -129,6 +130,7 @@ private:
         uint64_t all_bytes() const;
     };
     class Evictable;
+    class NeverUsed;
     static constexpr int64_t kNever = INT64_MIN;
 
     Slot & slot(ExpertId id) { return slots_[index(id)]; }
@@ -141,6 +143,8 @@ private:
     bool find_victim(PolicyTime now, ExpertId * victim);
     bool evict_streamed(std::vector<ExpertId> * evicted);
     bool evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicted);
+    bool evict_never_used(PolicyTime now, std::vector<ExpertId> * evicted);
+    uint64_t settled_and_used_bytes(int32_t layer) const;
     void evict(ExpertId victim, std::vector<ExpertId> * evicted);
     bool earns_a_place(ExpertId id, PolicyTime now);
     std::string check_slots() const;

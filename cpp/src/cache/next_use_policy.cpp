@@ -48,15 +48,8 @@ public:
         }
     }
 
-    // A speculative read counts like a use: without that its expert would be the first to leave.
-    void on_insert(ExpertId id, PolicyTime) override {
-        float & frequency = frequencies_of(id.layer)[id.expert];
-        if (scored_step_[static_cast<size_t>(id.layer)] == kNever && frequency < 1.0F) {
-            frequency = 1.0F;
-            take_frequencies(id.layer);
-        }
-        values_.insert(id);
-    }
+    // What was read speculatively is worth what is known of it: the cache protects it while it is forecast.
+    void on_insert(ExpertId id, PolicyTime) override { values_.insert(id); }
     void on_remove(ExpertId id) override { values_.remove(id); }
 
     void on_scores(int32_t layer, const float * scores, size_t n) override {
@@ -65,9 +58,13 @@ public:
         }
         float * values = values_.rewrite_layer(layer);
         const size_t n_values = static_cast<size_t>(values_.n_experts());
-        std::copy_n(scores, std::min(n, n_values), values);
+        // A number that is none would never be the least, and its expert never leave.
+        std::transform(scores, scores + std::min(n, n_values), values,
+                       [](float score) { return std::isfinite(score) ? score : 0.0F; });
         scored_step_[static_cast<size_t>(layer)] = last_step_[static_cast<size_t>(layer)];
     }
+
+    bool takes_scores() const override { return true; }
 
     bool victim(PolicyTime now, const Filter & filter, ExpertId * id) override {
         weigh_by_layer_distance(now, kDistanceStrength, &layer_weights_);

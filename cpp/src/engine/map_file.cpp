@@ -7,6 +7,8 @@
 #include "ggml.h"
 #include "gguf.h"
 
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 
@@ -32,6 +34,21 @@ std::vector<int32_t> numbers(const gguf_context * gguf, const std::string & key)
     return std::vector<int32_t>(data, data + gguf_get_arr_n(gguf, id));
 }
 
+// Of every block of its weights: what is multiplied by one that is not gives no number.
+bool has_finite_scales(const LayerMap & map) {
+    static_assert(kMapType == GGML_TYPE_Q8_0);  // a scale in half precision, then integers
+    constexpr uint16_t kExponent = 0x7C00;      // all of its bits: infinite, or not a number
+    const size_t block_bytes = ggml_type_size(static_cast<ggml_type>(kMapType));
+    for (size_t at = 0; at < map.weights.size(); at += block_bytes) {
+        uint16_t scale = 0;
+        std::memcpy(&scale, map.weights.data() + at, sizeof(scale));
+        if ((scale & kExponent) == kExponent) {
+            return false;
+        }
+    }
+    return true;
+}
+
 Status read_weights(const File & file, const gguf_context * gguf, LayerMap * map) {
     const int64_t tensor = gguf_find_tensor(gguf, map_tensor_name(map->layer).c_str());
     const uint64_t bytes = map->weight_bytes();
@@ -44,7 +61,10 @@ Status read_weights(const File & file, const gguf_context * gguf, LayerMap * map
         return damaged(file.path());
     }
     map->weights.resize(bytes);
-    return file.read(offset, bytes, map->weights.data());
+    if (Status status = file.read(offset, bytes, map->weights.data()); !status.is_ok()) {
+        return status;
+    }
+    return has_finite_scales(*map) ? Status::ok() : damaged(file.path());
 }
 
 }  // namespace

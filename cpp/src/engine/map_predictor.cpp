@@ -75,7 +75,7 @@ ggml_tensor describe(const LayerMap & map, int64_t first_row) {
 }  // namespace
 
 MapPredictor::MapPredictor(ExpertMaps maps, bool forecasts)
-    : maps_(std::move(maps)), token_routing_(n_token_layers(maps_, forecasts), most_used(maps_)) {
+    : maps_(std::move(maps)), forecasts_ahead_(forecasts), token_routing_(n_token_layers(maps_, forecasts), most_used(maps_)) {
     int64_t n_columns = 0, n_rows = 0;
     int32_t n_experts = 0;
     for (LayerMap & map : maps_.layers) {
@@ -143,6 +143,7 @@ void MapPredictor::see(Layer & layer, ChosenExperts chosen) {
 
 void MapPredictor::pass_over(int32_t layer, const int32_t * ids, int n_tokens, int n_ids) {
     const auto found = layers_.find(layer);
+    is_batch_ = true;
     for (int token = 0; found != layers_.end() && token < n_tokens; token++) {
         see(found->second, {ids + token * n_ids, static_cast<size_t>(n_ids)});
     }
@@ -157,8 +158,12 @@ void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t
     Layer & state = found->second;
     const LayerMap & map = *state.map;
     see(state, {ids, static_cast<size_t>(n_ids)});
-    const bool forecasts = store.wants_forecasts();
-    if (ffn_input == nullptr || (!map.trained && !forecasts)) {
+    // While the layers of many tokens read nearly everything, only the token behind them is worth a guess.
+    const bool is_worth_a_guess = !is_batch_ || map.targets[0].layer <= layer;
+    is_batch_ = false;
+    const bool forecasts = forecasts_ahead_ && is_worth_a_guess && store.wants_forecasts();
+    const bool scores = map.trained && (store.wants_scores() || observer_ != nullptr);
+    if (ffn_input == nullptr || (!forecasts && !scores)) {
         return;
     }
     std::copy_n(ffn_input, map.n_input, inputs_.data());
@@ -168,12 +173,12 @@ void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t
     const ggml_tensor & rows = !forecasts ? state.next_use : most_distance == 1 ? state.near : state.weights;
     vectors_.front().output = outputs_.data() + (map.n_rows() - rows.ne[1]);
     product_.multiply(rows, vectors_, RowProductKernel::kOneByOne, kNoParameters);
-    if (map.trained) {
-        float * scores = outputs_.data() + row_in_memory(map, kNextUse);
-        softmax(scores, static_cast<size_t>(map.n_experts));
-        store.score_next_use(layer, scores, static_cast<size_t>(map.n_experts));
+    if (scores) {
+        float * next_use = outputs_.data() + row_in_memory(map, kNextUse);
+        softmax(next_use, static_cast<size_t>(map.n_experts));
+        store.score_next_use(layer, next_use, static_cast<size_t>(map.n_experts));
         if (observer_ != nullptr) {
-            observer_->on_scores(layer, scores, static_cast<size_t>(map.n_experts));
+            observer_->on_scores(layer, next_use, static_cast<size_t>(map.n_experts));
         }
     }
     if (forecasts) {

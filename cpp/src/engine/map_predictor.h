@@ -50,7 +50,9 @@ private:
     void see(Layer & layer, ChosenExperts chosen);
 
     ExpertMaps maps_;
+    const bool forecasts_ahead_;
     bool scores_next_use_ = false;
+    bool is_batch_ = false;  // the ubatch has more tokens than the one that is predicted from
     RoutingObserver * observer_ = nullptr;
     std::map<int32_t, Layer> layers_;  // by block number
     TokenRouting token_routing_;

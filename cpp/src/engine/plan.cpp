@@ -25,36 +25,42 @@ struct Measured {
 constexpr std::array kTypical = {Measured{0.00, 1.00}, Measured{0.02, 0.76}, Measured{0.05, 0.57}, Measured{0.10, 0.40},
                                  Measured{0.20, 0.23}, Measured{0.30, 0.14}, Measured{1.00, 0.00}};
 
+struct ExpertReads {
+    std::vector<FileSpan> spans;
+    uint64_t bytes = 0;         // of the spans
+    uint64_t expert_bytes = 0;  // of these, of experts: direct reads begin and end at blocks
+};
+
 // The reads that bring experts, in random order, as many as a probe may take: what the store's own queue makes of them.
-std::vector<FileSpan> expert_reads(const ExpertIndex & index) {
+ExpertReads expert_reads(const ExpertIndex & index) {
     std::vector<const ExpertParts *> experts;
     for (const ExpertLayer & layer : index.layers()) {
         for (const ExpertParts & expert : layer.experts) {
             experts.push_back(&expert);
         }
     }
-    std::mt19937 random(1);
+    std::mt19937 random(std::random_device{}());  // other places each time, whatever caches lie under the device
     std::shuffle(experts.begin(), experts.end(), random);
     std::vector<std::byte> buffer(ChunkQueue::buffer_bytes(index, kMostJoinedBytes));  // nothing is read into it
     ChunkQueue queue(buffer.data(), 1, buffer.size(), kMostJoinedBytes);
-    std::vector<FileSpan> reads;
+    ExpertReads reads;
     std::vector<ReadRequest> started;
-    uint64_t sum = 0;
-    for (size_t i = 0; i < experts.size() && sum < kMostProbeBytes; i++) {
+    for (size_t i = 0; i < experts.size() && reads.bytes < kMostProbeBytes; i++) {
         Chunk chunk;
         chunk.lease = 1;
         chunk.entry = static_cast<int32_t>(i);
         for (const ExpertPart & part : *experts[i]) {
             if (part.present) {
                 queue.add(chunk, part, *index.files()[part.file], nullptr);
+                reads.expert_bytes += part.bytes;
             }
         }
         while (queue.has_queued_demand()) {
             started.clear();
             queue.start(&started);
             for (const ReadRequest & read : started) {
-                reads.push_back({read.file, read.offset, read.bytes});
-                sum += read.bytes;
+                reads.spans.push_back({read.file, read.offset, read.bytes});
+                reads.bytes += read.bytes;
                 queue.finish(read.id);
             }
         }
@@ -73,13 +79,15 @@ Status probe_disk(const ExpertIndex & index, const LoadOptions & options, double
         return reader.status();
     }
     plan->io = reader.value().reader->name();
+    const ExpertReads reads = expert_reads(index);
     const Result<Bandwidth> measured =
-        probe_bandwidth(*reader.value().reader, expert_reads(index), kStagingBuffers, seconds);
+        probe_bandwidth(*reader.value().reader, reads.spans, kStagingBuffers, seconds);
     if (!measured.is_ok()) {
         return measured.status();
     }
     plan->read_bytes = measured.value().bytes / std::max<uint64_t>(1, measured.value().requests);
-    plan->disk_bytes_per_second = measured.value().bytes_per_second();
+    plan->disk_bytes_per_second = measured.value().bytes_per_second() * static_cast<double>(reads.expert_bytes) /
+                                  static_cast<double>(std::max<uint64_t>(1, reads.bytes));
     return Status::ok();
 }
 

@@ -93,6 +93,8 @@ public:
     // For the eviction policy: how soon and how often each of the `n` experts of `layer` will be used (larger: sooner,
     // more often). Borrowed for the call.
     void score_next_use(int32_t layer, const float * scores, size_t n);
+    // False: nobody goes by them. Takes no lock.
+    bool wants_scores() const { return cache_.takes_scores(); }
 
     // Reads `experts`, in order, into free slots, one after the other and only while nothing is read that was asked
     // for. Returns when all are there, no slot is free, or *stop is true, which is looked at after wake(). For a thread

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <initializer_list>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <set>
@@ -243,6 +244,18 @@ TEST_CASE("NextUseEvictsWhatItsLayersScoresSayIsUsedLast") {
     CHECK(victim_of(policy.get(), {1, 0}) == ExpertId{0, 1});
     policy->on_scores(0, std::array<float, 3>{0.5F, 0.45F, 0.05F}.data(), 3);
     CHECK(victim_of(policy.get(), {1, 0}) == ExpertId{0, 2});
+}
+
+TEST_CASE("AScoreThatIsNoNumberIsWorthNothing") {
+    const auto policy = make_eviction_policy("next-use", {1, 3}).value();
+    for (int32_t expert = 0; expert < 3; ++expert) {
+        use_and_insert(policy.get(), {0, expert}, 0);
+    }
+    const float none = std::numeric_limits<float>::quiet_NaN();
+    policy->on_scores(0, std::array<float, 3>{0.5F, none, 0.4F}.data(), 3);
+    CHECK(victim_of(policy.get(), {1, 0}) == ExpertId{0, 1});
+    policy->on_scores(0, std::array<float, 3>{none, none, none}.data(), 3);
+    CHECK(victim_of(policy.get(), {1, 0}) == ExpertId{0, 0});
 }
 
 TEST_CASE("NextUseValuesALayerLessTheLaterItsTurnComes") {

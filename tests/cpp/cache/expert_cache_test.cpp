@@ -322,6 +322,28 @@ TEST_CASE("AnExpertThatPassesThroughSettlesWhereItsLayerHasRoomLeft") {
     CHECK(cache.check_invariants() == "");
 }
 
+TEST_CASE("OfAPromptExpertsSettleInTheRoomOfThoseThatWereReadInVain") {
+    ExpertCache cache = make_cache(64 * 4, "two-timescale");
+    std::vector<ExpertId> evicted;
+    const StreamLimits limits = {64 * 2, 64 * 2};
+    for (const ExpertId id : {ExpertId{0, 0}, ExpertId{0, 1}, ExpertId{1, 0}, ExpertId{1, 1}}) {
+        REQUIRE(cache.insert_free(id, one_matrix(64), {0, 0}));
+    }
+    // Layer 0 uses one of its two, and two others.
+    for (const int32_t expert : {1, 2, 3}) {
+        cache.record_use({0, expert}, {1, 0});
+    }
+    std::vector<ExpertCache::Absent> absent = {{{0, 2}, 64}, {{0, 3}, 64}};
+    cache.choose_settling(&absent, limits);
+    cache.pin({0, 1});
+    REQUIRE(cache.insert_streamed({0, 2}, one_matrix(64), {1, 0}, limits, &evicted));
+    REQUIRE(cache.insert_streamed({0, 3}, one_matrix(64), {1, 0}, limits, &evicted));
+    CHECK(cache.contains({0, 1}));
+    CHECK(evicted.size() == 2);
+    CHECK(cache.streamed_bytes() == 64);  // its share holds one beside the one that was there
+    CHECK(cache.check_invariants() == "");
+}
+
 TEST_CASE("OfAPromptThoseSettleThatAreWorthMost") {
     ExpertCache cache = make_cache(64 * 4, "lfu");
     std::vector<ExpertId> evicted;
