@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,16 @@ def test_the_next_run_begins_with_what_the_last_one_used(text_file: Path) -> Non
         assert model.stats.prewarmed_bytes <= first.read_bytes
         assert model.stats.prewarmed_bytes + model.stats.read_bytes >= first.read_bytes
     assert sorted(text_file.parent.iterdir()) == before  # nothing is left beside the model
+
+
+def test_the_first_run_begins_with_what_the_profiles_text_used(text_file: Path, tmp_path: Path) -> None:
+    profile = tmp_path / "text.profile"
+    edgemoe.profile(text_file, Path(__file__).read_text(), profile, n_ctx=64, sensitivity=False, n_threads=2)
+    with edgemoe.load(text_file, expert_cache="64MiB", profile=profile) as model:
+        end = time.monotonic() + 30
+        while model.stats.prewarmed_bytes == 0 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert model.stats.prewarmed_bytes > 0
 
 
 @pytest.mark.parametrize("options", [{"prewarm": False}, {"prefetch": "off"}])

@@ -75,7 +75,9 @@ ggml_tensor describe(const LayerMap & map, int64_t first_row) {
 }  // namespace
 
 MapPredictor::MapPredictor(ExpertMaps maps, bool forecasts)
-    : maps_(std::move(maps)), forecasts_ahead_(forecasts), token_routing_(n_token_layers(maps_, forecasts), most_used(maps_)) {
+    : maps_(std::move(maps)),
+      forecasts_ahead_(forecasts),
+      token_routing_(n_token_layers(maps_, forecasts), most_used(maps_)) {
     int64_t n_columns = 0, n_rows = 0;
     int32_t n_experts = 0;
     for (LayerMap & map : maps_.layers) {

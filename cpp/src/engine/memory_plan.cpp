@@ -176,9 +176,9 @@ Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions &
     if (ceiling < plan.least_bytes()) {
         return Status(StatusCode::kOutOfBudget,
                       path + ": does not run in " + mebibytes(ceiling) + "; the least is " +
-                          mebibytes(plan.least_bytes() + kStartScatter) + " (" + mebibytes(plan.process_bytes) + " this process, " +
-                          mebibytes(plan.hot_bytes) + " hot weights, " + mebibytes(plan.kv_cache_bytes) +
-                          " KV cache for " + std::to_string(plan.n_ctx) + " tokens, " +
+                          mebibytes(plan.least_bytes() + kStartScatter) + " (" + mebibytes(plan.process_bytes) +
+                          " this process, " + mebibytes(plan.hot_bytes) + " hot weights, " +
+                          mebibytes(plan.kv_cache_bytes) + " KV cache for " + std::to_string(plan.n_ctx) + " tokens, " +
                           mebibytes(plan.compute_bytes + plan.io_bytes + plan.map_bytes + plan.reserve_bytes) +
                           " buffers, " + mebibytes(plan.least_cache_bytes) +
                           " experts of one token and layer); give it more memory, or a smaller n_ctx or n_ubatch");

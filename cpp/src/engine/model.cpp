@@ -164,7 +164,7 @@ Status Model::make_store(uint64_t cache_bytes, ReaderChoice reader, const RowDec
     loaded_store_ = std::make_unique<LoadedStore>(*store_);
     type_.set_streams(store_.get(), layout_.get(), threads_.get());
     if (options_.prewarm == Toggle::kOn || (options_.prewarm == Toggle::kAuto && options_.prefetch != Prefetch::kOff)) {
-        prewarming_ = Prewarming::start(*source_, *store_);
+        prewarming_ = Prewarming::start(*source_, *store_, options_.profile);
     }
     type_.set_predictor(predictor_.get());
     return Status::ok();

@@ -80,8 +80,7 @@ Status probe_disk(const ExpertIndex & index, const LoadOptions & options, double
     }
     plan->io = reader.value().reader->name();
     const ExpertReads reads = expert_reads(index);
-    const Result<Bandwidth> measured =
-        probe_bandwidth(*reader.value().reader, reads.spans, kStagingBuffers, seconds);
+    const Result<Bandwidth> measured = probe_bandwidth(*reader.value().reader, reads.spans, kStagingBuffers, seconds);
     if (!measured.is_ok()) {
         return measured.status();
     }

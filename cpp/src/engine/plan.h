@@ -30,10 +30,10 @@ struct Plan {
     double missed_bytes_typical = 0;
 
     // Measured just now; 0 without a probe, or where nothing is streamed.
-    const char * io = "none";  // I/O engine that was probed
-    uint64_t read_bytes = 0;   // mean size of a read
+    const char * io = "none";          // I/O engine that was probed
+    uint64_t read_bytes = 0;           // mean size of a read
     double disk_bytes_per_second = 0;  // of experts, without what reads have beside them
-    double compute_seconds = 0;  // of one token with every expert resident
+    double compute_seconds = 0;        // of one token with every expert resident
 
     // An estimate. Slow end: uniform routing, reading and computing one after the other. Fast end: typical routing,
     // all that can be overlapped overlapped. 0 without a probe.

@@ -1,15 +1,18 @@
 #include "engine/prewarming.h"
 
+#include "engine/profile.h"
 #include "storage/user_cache.h"
 
 #include <exception>
 #include <new>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace edgemoe {
 
-std::unique_ptr<Prewarming> Prewarming::start(const GgufSource & source, ExpertStore & store) {
+std::unique_ptr<Prewarming> Prewarming::start(const GgufSource & source, ExpertStore & store,
+                                              const std::string & profile) {
     const std::string folder = user_cache_folder();
     Result<ModelIdentity> model = ModelIdentity::of(source);
     if (folder.empty() || !model.is_ok()) {
@@ -17,6 +20,13 @@ std::unique_ptr<Prewarming> Prewarming::start(const GgufSource & source, ExpertS
     }
     std::string path = HotList::path_of(folder, model.value());
     HotList list = HotList::read(path, model.value(), source.experts());
+    if (list.entries().empty() && !profile.empty()) {
+        std::vector<ExpertStore::Use> uses;
+        for (const auto & [id, count] : Profile::read_counts(profile, source.experts())) {
+            uses.push_back({id, count});
+        }
+        list.add(uses);
+    }
     return std::unique_ptr<Prewarming>(
         new Prewarming(store, std::move(path), std::move(model).value(), std::move(list)));
 }

@@ -1,5 +1,5 @@
-// Reads the experts that were used most in the last runs while a model waits for its first prompt, and remembers those
-// of this run.
+// Reads the experts that were used most in the last runs, or by a profile's text, while a model waits for its first
+// prompt, and remembers those of this run.
 #pragma once
 
 #include "engine/gguf_source.h"
@@ -16,9 +16,11 @@ namespace edgemoe {
 
 class Prewarming {
 public:
-    // Begins to read. nullptr where there is no place to remember anything. What cannot be read or remembered is not
-    // missed: nothing of this fails. REQUIRES: both outlive the object.
-    static std::unique_ptr<Prewarming> start(const GgufSource & source, ExpertStore & store);
+    // Begins to read. Where no run is remembered, the text of `profile` (a path; empty: none) is taken for one. nullptr
+    // where there is no place to remember anything. What cannot be read or remembered is not missed: nothing of this
+    // fails. REQUIRES: source and store outlive the object.
+    static std::unique_ptr<Prewarming> start(const GgufSource & source, ExpertStore & store,
+                                             const std::string & profile);
 
     // Stops reading, and writes down what was used.
     ~Prewarming();

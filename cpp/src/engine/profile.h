@@ -8,11 +8,13 @@
 #include "engine/expert_maps.h"
 #include "engine/model_identity.h"
 #include "engine/routing_record.h"
+#include "storage/expert_index.h"
 
 #include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace edgemoe {
@@ -66,6 +68,9 @@ public:
 
     // kFormat for a file that is no profile, is damaged, or has another version.
     static Result<Profile> load(const std::string & path);
+    // LayerProfile::counts of the profile `path`, for those experts of `index` that it has, and nothing else of it is
+    // read. Empty where that cannot be done.
+    static std::vector<std::pair<ExpertId, uint32_t>> read_counts(const std::string & path, const ExpertIndex & index);
     // Under a temporary name beside `path`, then renamed: `path` appears complete, or not at all.
     Status save(const std::string & path) const;
 

@@ -2,6 +2,7 @@
 #include "engine/log.h"
 #include "engine/map_file.h"
 #include "engine/profile.h"
+#include "storage/file.h"
 
 #include "ggml.h"
 #include "gguf.h"
@@ -314,6 +315,33 @@ SensitivityTable read_sensitivity(const std::vector<LayerProfile> & layers, File
     return table;
 }
 
+std::vector<std::pair<ExpertId, uint32_t>> counts_of(const std::string & path, const ExpertIndex & index) {
+    std::error_code ignored;
+    ErrorCapture errors;
+    const Gguf gguf(std::filesystem::exists(path, ignored) ? gguf_init_from_file(path.c_str(), {true, nullptr})
+                                                           : nullptr);
+    const Result<std::shared_ptr<const File>> file = File::open(path, false);
+    std::vector<std::pair<ExpertId, uint32_t>> result;
+    for (const ExpertLayer & layer : index.layers()) {
+        const std::string name = tensor_name(layer.layer, "counts");
+        const int64_t tensor = gguf != nullptr && file.is_ok() ? gguf_find_tensor(gguf.get(), name.c_str()) : -1;
+        std::vector<uint32_t> counts(layer.experts.size());
+        const size_t bytes = counts.size() * sizeof(uint32_t);
+        if (tensor < 0 || gguf_get_tensor_type(gguf.get(), tensor) != GGML_TYPE_I32 ||
+            gguf_get_tensor_size(gguf.get(), tensor) != bytes) {
+            return {};
+        }
+        const uint64_t offset = gguf_get_data_offset(gguf.get()) + gguf_get_tensor_offset(gguf.get(), tensor);
+        if (!file.value()->read(offset, bytes, reinterpret_cast<std::byte *>(counts.data())).is_ok()) {
+            return {};
+        }
+        for (size_t expert = 0; expert < counts.size(); expert++) {
+            result.emplace_back(ExpertId{layer.layer, static_cast<int32_t>(expert)}, counts[expert]);
+        }
+    }
+    return result;
+}
+
 }  // namespace
 
 Status Profile::save(const std::string & path) const {
@@ -356,6 +384,10 @@ Status Profile::save(const std::string & path) const {
     }
     add_maps(maps, &file);
     return file.write(path);
+}
+
+std::vector<std::pair<ExpertId, uint32_t>> Profile::read_counts(const std::string & path, const ExpertIndex & index) {
+    return counts_of(path, index);
 }
 
 Result<Profile> Profile::load(const std::string & path) {
