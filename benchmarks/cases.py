@@ -80,9 +80,13 @@ class CaseResult:
 
     def missed_bytes_per_token(self) -> float:
         """What edgemoe had to read: what it read ahead in vain is none of it."""
-        ahead = self.edgemoe_detail("decode", "read_ahead_bytes_per_token")
-        useful = self.edgemoe_detail("decode", "read_ahead_useful_bytes_per_token")
-        return self.edgemoe_detail("decode", "read_bytes_per_token") - (ahead - useful)
+        runs = [run.details["decode"] for run in self.of("edgemoe")]
+        return _median(
+            float(run["read_bytes_per_token"])
+            - float(run["read_ahead_bytes_per_token"])
+            + float(run["read_ahead_useful_bytes_per_token"])
+            for run in runs
+        )
 
 
 def _median(values: Any) -> float:

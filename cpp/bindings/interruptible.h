@@ -12,6 +12,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -76,11 +77,7 @@ public:
             }
             if (turn.owns_lock()) {
                 caller_ = std::this_thread::get_id();
-                try {
-                    failure = call(work, cancel, poll, &raised);
-                } catch (...) {  // no thread is to be had
-                    failure = std::current_exception();
-                }
+                failure = call(work, cancel, poll, &raised);
                 caller_ = std::thread::id();
             }
         }
@@ -98,7 +95,11 @@ private:
                             const std::function<void()> & poll, std::optional<pybind11::error_already_set> * raised) {
         std::unique_lock<std::mutex> lock(mutex_);
         if (!thread_.joinable()) {
-            thread_ = std::thread([this] { serve(); });
+            try {
+                thread_ = std::thread([this] { serve(); });
+            } catch (const std::system_error &) {  // no thread is to be had
+                return std::current_exception();
+            }
         }
         work_ = &work;
         changed_.notify_all();

@@ -82,7 +82,8 @@ def load(
     io: I/O engine ("auto", "uring", "threads", "mmap").
     eviction: policy that chooses which expert leaves the cache.
     prefetch: read and protect experts that are forecast; "auto": as long as it pays; None: "auto".
-    prewarm: fill free room with the experts that the last runs used most; None: unless prefetch is "off".
+    prewarm: fill free room with the experts that the last runs, or else the profile's text, used most; None: unless
+        prefetch is "off".
     profile: a profile of this model (edgemoe.profile), whose maps then predict which experts come next; None: those of
         a packed file, or rules of thumb.
     cache_type_k, cache_type_v: ggml types of the KV cache ("f16", "q8_0").

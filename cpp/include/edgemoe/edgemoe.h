@@ -112,7 +112,8 @@ typedef struct edgemoe_load_params {
                                   they fit in memory together with all experts */
     edgemoe_prefetch prefetch;
     edgemoe_toggle prewarm; /* while nothing else is read, fill free room with the experts that the last runs used most,
-                               which are remembered in the user's cache folder; AUTO: unless prefetch is off */
+                               which are remembered in the user's cache folder, or else the profile's text; AUTO: unless
+                               prefetch is off */
     const char * profile;   /* path of a profile of this model (edgemoe_profile_run), whose maps then predict which
                                experts come next; NULL: those of a packed file, or rules of thumb */
 } edgemoe_load_params;

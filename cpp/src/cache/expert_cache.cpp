@@ -26,17 +26,18 @@ private:
     const bool spares_protected_;
 };
 
-// Those that were read because they might be wanted, and never were.
+// Those that were read because they might be wanted, and that nothing has used although their layer had its turn.
 class ExpertCache::NeverUsed final : public EvictionPolicy::Filter {
 public:
-    explicit NeverUsed(const ExpertCache & cache) : cache_(cache) {}
+    NeverUsed(const ExpertCache & cache, int32_t layer) : cache_(cache), layer_(layer) {}
     bool is_evictable(ExpertId id) const override {
         const Slot & slot = cache_.slot(id);
-        return slot.pins == 0 && !slot.is_protected && slot.last_use == kNever;
+        return id.layer <= layer_ && slot.pins == 0 && !slot.is_protected && slot.last_use == kNever;
     }
 
 private:
     const ExpertCache & cache_;
+    const int32_t layer_;  // that is being served
 };
 
 uint64_t ExpertCache::Slot::all_bytes() const {
@@ -159,9 +160,6 @@ bool ExpertCache::insert_forecast(ExpertId id, const MatrixBytes & matrices, flo
     }
     taken.bytes = matrices;
     while (!place(&taken)) {
-        if (evict_streamed(evicted)) {
-            continue;
-        }
         ExpertId victim;
         if (!policy_->victim(now, Evictable(*this, true), &victim) || policy_->prefers(victim, id, probability, now)) {
             return false;
@@ -238,7 +236,7 @@ bool ExpertCache::evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicte
 
 bool ExpertCache::evict_never_used(PolicyTime now, std::vector<ExpertId> * evicted) {
     ExpertId victim;
-    if (!policy_->victim(now, NeverUsed(*this), &victim)) {
+    if (!policy_->victim(now, NeverUsed(*this, now.layer), &victim)) {
         return false;
     }
     evict(victim, evicted);

@@ -68,19 +68,20 @@ public:
                               std::vector<ExpertId> * evicted);
 
     // Chooses which of a layer's absent experts insert_streamed() lets settle in room that is free, or that experts
-    // have which were never used: those that are worth most to the policy, of equals the lowest number, as many as fit
-    // beside the layer's settled ones that were used into limits.layer_bytes. After their uses were recorded.
+    // have which were never used although their layer had its turn: those that are worth most to the policy, of equals
+    // the lowest number, as many as fit beside the layer's settled ones that were used into limits.layer_bytes. After
+    // their uses were recorded.
     struct Absent {
         ExpertId id;
         uint64_t slot_bytes = 0;
     };
     void choose_settling(std::vector<Absent> * absent, const StreamLimits & limits);
 
-    // insert() for an expert that passes through. It settles all the same if it was chosen to and there is room, free
-    // or of others that pass through; and in the place of the policy's victim if that was last used longer ago than
-    // `id` was before this use. Otherwise it takes room that is free or of
-    // others that pass through, and evicts as the policy says only while all that pass through take less than
-    // limits.window_bytes. False may also mean that this limit is reached; never when no slot is pinned.
+    // insert() for an expert that passes through. It settles all the same if it was chosen to and there is room, free,
+    // of others that pass through or of what was read in vain; and in the place of the policy's victim if that was last
+    // used longer ago than `id` was before this use. Otherwise it takes room that is free or of others that pass
+    // through, and evicts as the policy says only while all that pass through take less than limits.window_bytes. False
+    // may also mean that this limit is reached; never when no slot is pinned.
     [[nodiscard]] bool insert_streamed(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
                                        const StreamLimits & limits, std::vector<ExpertId> * evicted);
 

@@ -11,7 +11,7 @@ namespace edgemoe {
 
 // What experts that pass through may take of the cache.
 struct StreamLimits {
-    uint64_t layer_bytes = 0;   // up to here a layer's experts settle in room that is free
+    uint64_t layer_bytes = 0;   // up to here a layer's experts settle in room that is free or was filled in vain
     uint64_t window_bytes = 0;  // all experts that pass through, of all layers, together
 };
 

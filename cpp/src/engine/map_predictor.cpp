@@ -6,6 +6,7 @@
 #include "ggml.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace edgemoe {
 
@@ -153,6 +154,7 @@ void MapPredictor::pass_over(int32_t layer, const int32_t * ids, int n_tokens, i
 
 void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t * ids, const float *, int n_ids,
                            ExpertStore & store) {
+    const bool is_batch = std::exchange(is_batch_, false);
     const auto found = layers_.find(layer);
     if (found == layers_.end()) {
         return;
@@ -161,8 +163,7 @@ void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t
     const LayerMap & map = *state.map;
     see(state, {ids, static_cast<size_t>(n_ids)});
     // While the layers of many tokens read nearly everything, only the token behind them is worth a guess.
-    const bool is_worth_a_guess = !is_batch_ || map.targets[0].layer <= layer;
-    is_batch_ = false;
+    const bool is_worth_a_guess = !is_batch || map.targets[0].layer <= layer;
     const bool forecasts = forecasts_ahead_ && is_worth_a_guess && store.wants_forecasts();
     const bool scores = map.trained && (store.wants_scores() || observer_ != nullptr);
     if (ffn_input == nullptr || (!forecasts && !scores)) {
@@ -172,8 +173,9 @@ void MapPredictor::predict(int32_t layer, const float * ffn_input, const int32_t
     fill_history_columns(map, state.history, inputs_.data() + map.n_input);
     constexpr int32_t kNoParameters[GGML_MAX_OP_PARAMS / sizeof(int32_t)] = {};
     const int32_t most_distance = n_calls_ % kRecallSample == 0 ? kMapDistances : 1;
-    const ggml_tensor & rows = !forecasts ? state.next_use : most_distance == 1 ? state.near : state.weights;
+    ggml_tensor rows = !forecasts ? state.next_use : most_distance == 1 ? state.near : state.weights;
     vectors_.front().output = outputs_.data() + (map.n_rows() - rows.ne[1]);
+    rows.ne[1] -= map.trained && !scores ? map.n_experts : 0;  // those of the next use are the last ones
     product_.multiply(rows, vectors_, RowProductKernel::kOneByOne, kNoParameters);
     if (scores) {
         float * next_use = outputs_.data() + row_in_memory(map, kNextUse);

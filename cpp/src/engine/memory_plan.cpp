@@ -19,7 +19,8 @@ namespace edgemoe {
 
 namespace {
 
-// What the same program has in memory when it loads a model differs by so much from one start to the next.
+// Resident memory before loading differs by about so much between starts of the same program: named on top, so that the
+// figure of one start works in the next.
 constexpr uint64_t kStartScatter = 1 << 20;
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint32_t kDefaultContext = 4096;
@@ -180,8 +181,8 @@ Result<uint64_t> expert_cache_bytes(const MemoryPlan & plan, const LoadOptions &
                           " this process, " + mebibytes(plan.hot_bytes) + " hot weights, " +
                           mebibytes(plan.kv_cache_bytes) + " KV cache for " + std::to_string(plan.n_ctx) + " tokens, " +
                           mebibytes(plan.compute_bytes + plan.io_bytes + plan.map_bytes + plan.reserve_bytes) +
-                          " buffers, " + mebibytes(plan.least_cache_bytes) +
-                          " experts of one token and layer); give it more memory, or a smaller n_ctx or n_ubatch");
+                          " buffers, " + mebibytes(plan.least_cache_bytes) + " experts of one token and layer, " +
+                          mebibytes(kStartScatter) + " to spare); give it more memory, or a smaller n_ctx or n_ubatch");
     }
     return std::min(ceiling - plan.fixed_bytes(), plan.expert_bytes);
 }

@@ -41,7 +41,7 @@ ExpertReads expert_reads(const ExpertIndex & index) {
     }
     std::mt19937 random(std::random_device{}());  // other places each time, whatever caches lie under the device
     std::shuffle(experts.begin(), experts.end(), random);
-    std::vector<std::byte> buffer(ChunkQueue::buffer_bytes(index, kMostJoinedBytes));  // nothing is read into it
+    std::vector<std::byte> buffer(ChunkQueue::buffer_bytes(index, kMostJoinedBytes));  // nothing is read into it here
     ChunkQueue queue(buffer.data(), 1, buffer.size(), kMostJoinedBytes);
     ExpertReads reads;
     std::vector<ReadRequest> started;

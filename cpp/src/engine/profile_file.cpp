@@ -327,7 +327,10 @@ std::vector<std::pair<ExpertId, uint32_t>> counts_of(const std::string & path, c
         const int64_t tensor = gguf != nullptr && file.is_ok() ? gguf_find_tensor(gguf.get(), name.c_str()) : -1;
         std::vector<uint32_t> counts(layer.experts.size());
         const size_t bytes = counts.size() * sizeof(uint32_t);
-        if (tensor < 0 || gguf_get_tensor_type(gguf.get(), tensor) != GGML_TYPE_I32 ||
+        if (tensor < 0) {
+            continue;
+        }
+        if (gguf_get_tensor_type(gguf.get(), tensor) != GGML_TYPE_I32 ||
             gguf_get_tensor_size(gguf.get(), tensor) != bytes) {
             return {};
         }

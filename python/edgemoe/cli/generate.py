@@ -65,7 +65,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         choices=("off", "auto", "always"),
         help="read and protect experts that are forecast; auto: as long as it pays (default: auto; docs/prefetch.md)",
     )
-    memory.add_argument("--prewarm", choices=TOGGLES, help="fill free room with the experts that the last runs used")
+    memory.add_argument("--prewarm", choices=TOGGLES, help="fill free room with what the last runs used most")
 
     compute = parser.add_argument_group("context and computation")
     add_context(compute)

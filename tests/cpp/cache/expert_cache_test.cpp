@@ -339,8 +339,31 @@ TEST_CASE("OfAPromptExpertsSettleInTheRoomOfThoseThatWereReadInVain") {
     REQUIRE(cache.insert_streamed({0, 2}, one_matrix(64), {1, 0}, limits, &evicted));
     REQUIRE(cache.insert_streamed({0, 3}, one_matrix(64), {1, 0}, limits, &evicted));
     CHECK(cache.contains({0, 1}));
-    CHECK(evicted.size() == 2);
-    CHECK(cache.streamed_bytes() == 64);  // its share holds one beside the one that was there
+    // Its share holds one beside the one that was there; the other has to pass through.
+    CHECK(evicted.front() == ExpertId{0, 0});
+    CHECK(cache.streamed_bytes() == 64);
+    CHECK(cache.check_invariants() == "");
+}
+
+TEST_CASE("APromptLeavesWhatWasReadForLayersThatAreToCome") {
+    ExpertCache cache = make_cache(64 * 4, "two-timescale");
+    std::vector<ExpertId> evicted;
+    const StreamLimits limits = {64 * 2, 0};
+    for (const ExpertId id : {ExpertId{1, 0}, ExpertId{1, 1}, ExpertId{1, 2}, ExpertId{1, 3}}) {
+        REQUIRE(cache.insert_free(id, one_matrix(64), {0, 0}));
+    }
+    cache.pin({1, 3});
+    cache.record_use({0, 0}, {1, 0});
+    cache.record_use({2, 0}, {1, 2});
+    std::vector<ExpertCache::Absent> absent = {{{0, 0}, 64}};
+    cache.choose_settling(&absent, limits);
+    CHECK_FALSE(cache.insert_streamed({0, 0}, one_matrix(64), {1, 0}, limits, &evicted));
+    CHECK(evicted.empty());
+    absent = {{{2, 0}, 64}};  // layer 1 has had its turn
+    cache.choose_settling(&absent, limits);
+    CHECK(cache.insert_streamed({2, 0}, one_matrix(64), {1, 2}, limits, &evicted));
+    CHECK(evicted == std::vector<ExpertId>{{1, 0}});
+    CHECK(cache.streamed_bytes() == 0);
     CHECK(cache.check_invariants() == "");
 }
 
