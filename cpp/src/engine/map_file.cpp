@@ -34,7 +34,8 @@ std::vector<int32_t> numbers(const gguf_context * gguf, const std::string & key)
     return std::vector<int32_t>(data, data + gguf_get_arr_n(gguf, id));
 }
 
-// Of every block of its weights: what is multiplied by one that is not gives no number.
+// Of every block of its weights: what is multiplied by one that is not gives no number. ggml_validate_row_data() would
+// tell as well, but writes to standard error.
 bool has_finite_scales(const LayerMap & map) {
     static_assert(kMapType == GGML_TYPE_Q8_0);  // a scale in half precision, then integers
     constexpr uint16_t kExponent = 0x7C00;      // all of its bits: infinite, or not a number
