@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
+# With ccache, what the package's build has compiled is not compiled again in the build folders of the tests and of the wheel.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$PWD} CCACHE_NOHASHDIR=1
 
 echo "== package"
 "$python" -m pip install --quiet --disable-pip-version-check '.[test]'
