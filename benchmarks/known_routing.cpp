@@ -1,13 +1,18 @@
-// What reading ahead could gain at most, and what it costs at least: decodes a text twice, and the second time the
-// predictor knows (or, to see what wrong forecasts cost, is always wrong about) what the routers will choose, from the
-// trace of the first. Prints one JSON object.
+// What forecasts gain, in one process: a text is decoded in turns of a few tokens, with forecasts and without, the same
+// cache going on through both. Turn by turn, since what a shared machine does to a process, and where a process happens
+// to lie in memory, are larger than what is compared. Prints one JSON object.
 //
-//     known_routing MODEL TEXT --expert-cache BYTES [--tokens N] [--threads N] [--prefetch off|auto|always]
-//                   [--forecast right|wrong|none] [--distance LAYERS] [--io ENGINE] [--turn N] [--profile FILE]
+//     known_routing MODEL TEXT --expert-cache BYTES [--tokens N] [--passes N] [--turn N] [--unsettled SECONDS]
+//                   [--threads N] [--prefetch auto|always] [--forecast right|wrong|maps] [--distance LAYERS]
+//                   [--io ENGINE] [--profile FILE]
 //
-// With a profile, experts are evicted by the next use that its maps tell; they forecast nothing.
-// As in edgemoe_worker.py, N tokens warm the cache and the N after them count, and with --turn it waits for its turn
-// (turns.py) before every N tokens, of which those of the first 0.1 s have no part in the speed.
+// right: the predictor knows what the routers will choose, from a trace of the same text: what could be gained at most.
+// wrong: it is always wrong about it: what forecasts cost at least. maps: the predictor of `edgemoe generate`. The
+// default of --prefetch is always. With a profile, experts are evicted by the next use that its maps tell, in all
+// turns.
+//
+// N tokens warm the cache, and the N after them are decoded --passes times. Of a turn, the first --unsettled seconds
+// have no part in the speed: over so much a limit on the disk settles what the turn before it read.
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,8 +28,8 @@
 #include <vector>
 
 #include "backend/layer_predictor.h"
-#include "engine/map_file.h"
 #include "engine/map_predictor.h"
+#include "engine/map_source.h"
 #include "engine/model.h"
 #include "engine/session.h"
 #include "llama.h"
@@ -42,30 +47,51 @@ using edgemoe::StatusCode;
 struct Arguments {
     std::string model, text;
     std::string forecast = "right";
-    int32_t n_tokens = 128;
+    int32_t n_tokens = 512;
+    int32_t n_passes = 2;
     int32_t distance = 1;  // layers that are named in advance
-    int32_t turn = 0;      // tokens; 0: not in turns
+    int32_t turn = 64;     // tokens
+    double unsettled_seconds = 0.1;
     edgemoe::LoadOptions load;
 };
 
-// Names what the trace has for the coming layers, or as many others.
-class KnownRouting : public edgemoe::LayerPredictor {
+// Names what the trace has for the coming layers, or as many others, or what the maps say; in some turns nothing.
+class Forecasts : public edgemoe::LayerPredictor {
 public:
-    // `maps` score the next use; may be empty.
-    KnownRouting(const RoutingTrace & trace, bool is_right, int32_t distance, edgemoe::ExpertMaps maps)
-        : trace_(trace), is_right_(is_right), distance_(distance), scores_(std::move(maps), false) {}
+    // `maps` score the next use, all the time; may be empty.
+    Forecasts(const Arguments & arguments, const RoutingTrace & trace, edgemoe::ExpertMaps maps)
+        : trace_(trace),
+          by_maps_(arguments.forecast == "maps"),
+          is_right_(arguments.forecast == "right"),
+          distance_(arguments.distance),
+          maps_(std::move(maps), by_maps_) {}
+
+    void set_on(bool is_on) {
+        is_on_ = is_on;
+        maps_.set_forecasts(by_maps_ && is_on);
+    }
+    // The token that comes is that of the trace's `step`.
+    void go_to(size_t step) { step_ = step; }
+
+    void begin_tokens(const int32_t * tokens, size_t n_tokens, edgemoe::ExpertStore & store) override {
+        maps_.begin_tokens(tokens, n_tokens, store);
+    }
+
+    void pass_over(int32_t layer, const int32_t * ids, int n_tokens, int n_ids) override {
+        maps_.pass_over(layer, ids, n_tokens, n_ids);
+    }
 
     void predict(int32_t layer, const float * ffn_input, const int32_t * ids, const float * weights, int n_ids,
                  edgemoe::ExpertStore & store) override {
-        scores_.predict(layer, ffn_input, ids, weights, n_ids, store);
-        if (step_ >= trace_.steps.size()) {
+        maps_.predict(layer, ffn_input, ids, weights, n_ids, store);
+        if (by_maps_ || step_ >= trace_.steps.size()) {
             return;
         }
         const std::vector<edgemoe::TraceLayer> & layers = trace_.steps[step_].layers;
         const auto is_layer = [&](const edgemoe::TraceLayer & one) { return one.layer == layer; };
         const auto found = std::find_if(layers.begin(), layers.end(), is_layer);
         const auto place = static_cast<size_t>(found - layers.begin());
-        if (store.wants_forecasts()) {
+        if (is_on_ && store.wants_forecasts()) {
             forecast(place, store);
         }
         if (place + 1 >= layers.size()) {
@@ -112,9 +138,11 @@ private:
     }
 
     const RoutingTrace & trace_;
+    const bool by_maps_;
     const bool is_right_;
     const int32_t distance_;
-    edgemoe::MapPredictor scores_;
+    edgemoe::MapPredictor maps_;
+    bool is_on_ = true;
     size_t step_ = 0;
     std::vector<ExpertForecast> forecasts_;
 };
@@ -133,9 +161,9 @@ void check(const Status & status) {
 Arguments parse(int argc, char ** argv) {
     Arguments arguments;
     std::vector<std::string> places;
-    const std::map<std::string, edgemoe::Prefetch> settings = {
-        {"off", edgemoe::Prefetch::kOff}, {"auto", edgemoe::Prefetch::kAuto}, {"always", edgemoe::Prefetch::kAlways}};
-    arguments.load.prefetch = edgemoe::Prefetch::kAuto;
+    const std::map<std::string, edgemoe::Prefetch> settings = {{"auto", edgemoe::Prefetch::kAuto},
+                                                               {"always", edgemoe::Prefetch::kAlways}};
+    arguments.load.prefetch = edgemoe::Prefetch::kAlways;
     arguments.load.prewarm = edgemoe::Toggle::kOff;
     for (int i = 1; i < argc; i++) {
         const std::string name = argv[i];
@@ -151,13 +179,17 @@ Arguments parse(int argc, char ** argv) {
             arguments.load.expert_cache_bytes = std::strtoull(value.c_str(), nullptr, 10);
         } else if (name == "--tokens") {
             arguments.n_tokens = std::atoi(value.c_str());
+        } else if (name == "--passes") {
+            arguments.n_passes = std::atoi(value.c_str());
+        } else if (name == "--unsettled") {
+            arguments.unsettled_seconds = std::atof(value.c_str());
         } else if (name == "--threads") {
             arguments.load.n_threads = std::atoi(value.c_str());
         } else if (name == "--distance") {
             arguments.distance = std::atoi(value.c_str());
         } else if (name == "--turn") {
             arguments.turn = std::atoi(value.c_str());
-        } else if (name == "--forecast") {
+        } else if (name == "--forecast" && (value == "right" || value == "wrong" || value == "maps")) {
             arguments.forecast = value;
         } else if (name == "--profile") {
             arguments.load.profile = value;
@@ -169,7 +201,8 @@ Arguments parse(int argc, char ** argv) {
             fail("not understood: " + name + " " + value);
         }
     }
-    if (places.size() != 2 || arguments.load.expert_cache_bytes == 0 || arguments.n_tokens < 1) {
+    if (places.size() != 2 || arguments.load.expert_cache_bytes == 0 || arguments.n_tokens < 1 ||
+        arguments.n_passes < 1 || arguments.turn < 1) {
         fail(
             "usage: known_routing MODEL TEXT --expert-cache BYTES [options]; they are at the top of known_routing.cpp");
     }
@@ -192,53 +225,59 @@ std::vector<int32_t> tokenize(const llama_vocab * vocab, const std::string & pat
     return tokens;
 }
 
-// Says that this program waits, and returns when it may go on.
-void wait_for_turn() {
-    std::printf("turn\n");
-    std::fflush(stdout);
-    for (int c = 0; c != '\n';) {
-        c = std::getchar();
-        if (c == EOF) {
-            fail("nobody gives turns any more");
-        }
-    }
-}
+// Tokens per second of each turn: with forecasts and without, as they followed each other.
+struct Turns {
+    std::vector<double> with, without;
+};
 
-// Tokens per second for a text of its own: nothing precedes it. In turns, the median of these.
-double decode(edgemoe::Session & session, const int32_t * tokens, int32_t n_tokens, int32_t turn,
-              std::vector<float> & logits) {
+void decode_in_turns(edgemoe::Session & session, const Arguments & arguments, const int32_t * tokens,
+                     Forecasts * forecasts, std::vector<float> & logits, Turns * turns) {
     using Clock = std::chrono::steady_clock;
     using Seconds = std::chrono::duration<double>;
-    const Seconds unsettled(turn > 0 ? 0.1 : 0.0);
     check(session.reset(-1));
-    const int32_t length = turn > 0 ? turn : n_tokens;
-    std::vector<double> speeds;
-    for (int32_t first = 0; first < n_tokens; first += length) {
-        if (turn > 0) {
-            wait_for_turn();
-        }
+    // A pair in this order, the next one in the other: what changes steadily favours neither.
+    int32_t number = 0;
+    for (int32_t first = 0; first + arguments.turn <= arguments.n_tokens; first += arguments.turn, number++) {
+        const bool is_on = number % 4 == 1 || number % 4 == 2;
+        forecasts->set_on(is_on);
         const Clock::time_point began = Clock::now();
         Clock::time_point settled = began;
         Clock::time_point end = began;
         int32_t n_counted = 0;
-        for (int32_t i = first; i < std::min(first + length, n_tokens); i++) {
+        for (int32_t i = first; i < first + arguments.turn; i++) {
             check(session.decode(tokens + i, nullptr, 1, logits.data()));
             end = Clock::now();
-            if (settled - began < unsettled) {
+            if (Seconds(settled - began).count() < arguments.unsettled_seconds) {
                 settled = end;
             } else {
                 n_counted++;
             }
         }
-        if (n_counted > 0) {
-            speeds.push_back(n_counted / Seconds(end - settled).count());
+        if (n_counted == 0) {
+            fail("turns of " + std::to_string(arguments.turn) +
+                 " tokens are over before anything is measured: ask for longer ones");
         }
+        (is_on ? turns->with : turns->without).push_back(n_counted / Seconds(end - settled).count());
     }
-    if (speeds.empty()) {
-        fail("turns of " + std::to_string(turn) + " tokens are over before anything is measured: ask for longer ones");
+    const size_t n_pairs = std::min(turns->with.size(), turns->without.size());
+    turns->with.resize(n_pairs);
+    turns->without.resize(n_pairs);
+}
+
+// The value that `share` of `values` are below.
+double quantile(std::vector<double> values, double share) {
+    std::sort(values.begin(), values.end());
+    const double place = share * static_cast<double>(values.size() - 1);
+    const auto low = static_cast<size_t>(place);
+    const size_t high = std::min(low + 1, values.size() - 1);
+    return values[low] + (place - static_cast<double>(low)) * (values[high] - values[low]);
+}
+
+void decode(edgemoe::Session & session, const int32_t * tokens, int32_t n_tokens, std::vector<float> & logits) {
+    check(session.reset(-1));
+    for (int32_t i = 0; i < n_tokens; i++) {
+        check(session.decode(tokens + i, nullptr, 1, logits.data()));
     }
-    std::sort(speeds.begin(), speeds.end());
-    return (speeds[(speeds.size() - 1) / 2] + speeds[speeds.size() / 2]) / 2;
 }
 
 struct Loaded {
@@ -269,8 +308,8 @@ RoutingTrace record(const Arguments & arguments, std::vector<int32_t> * tokens, 
         (std::filesystem::temp_directory_path() / ("known_routing." + std::to_string(::getpid()) + ".csv")).string();
     check(loaded.model->start_recording(path));
     loaded.model->set_recorded_phase(edgemoe::TracePhase::kDecode);
-    decode(*loaded.session, tokens->data(), n, 0, *logits);
-    decode(*loaded.session, tokens->data() + n, n, 0, *logits);
+    decode(*loaded.session, tokens->data(), n, *logits);
+    decode(*loaded.session, tokens->data() + n, n, *logits);
     check(loaded.model->stop_recording());
     Result<RoutingTrace> trace = edgemoe::read_trace_file(path);
     std::remove(path.c_str());
@@ -286,27 +325,37 @@ void run(const Arguments & arguments) {
     const int32_t n = arguments.n_tokens;
 
     // Loaded anew, so that the scheduler has seen no tokens without forecasts.
-    edgemoe::ExpertMaps maps;
-    if (!arguments.load.profile.empty()) {
-        Result<edgemoe::ExpertMaps> read =
-            edgemoe::read_maps(arguments.load.profile, edgemoe::kProfilePrefix, edgemoe::MapContent::kWeights);
-        check(read.status());
-        maps = std::move(read).value();
-    }
-    KnownRouting predictor(trace, arguments.forecast == "right", arguments.distance, std::move(maps));
     const Loaded loaded = load(arguments, arguments.load.prefetch);
     edgemoe::Model & model = *loaded.model;
-    model.set_predictor(arguments.forecast == "none" ? nullptr : &predictor);
-    decode(*loaded.session, tokens.data(), n, arguments.turn, logits);
+    Result<edgemoe::ExpertMaps> maps = edgemoe::maps_for(model.source(), arguments.load, edgemoe::MapContent::kWeights);
+    check(maps.status());
+    Forecasts forecasts(arguments, trace, std::move(maps).value());
+    model.set_predictor(&forecasts);
+    decode(*loaded.session, tokens.data(), n, logits);
+    Turns turns;
     const edgemoe::StreamStats before = model.store()->stats();
-    const double speed = decode(*loaded.session, tokens.data() + n, n, arguments.turn, logits);
+    for (int32_t pass = 0; pass < arguments.n_passes; pass++) {
+        forecasts.go_to(static_cast<size_t>(n));
+        decode_in_turns(*loaded.session, arguments, tokens.data() + n, &forecasts, logits, &turns);
+    }
     const edgemoe::StreamStats span = difference(model.store()->stats(), before);
     model.set_predictor(nullptr);
+    if (turns.with.empty()) {
+        fail("fewer tokens than two turns");
+    }
+    std::vector<double> ratios;
+    for (size_t i = 0; i < turns.with.size(); i++) {
+        ratios.push_back(turns.with[i] / turns.without[i]);
+    }
+    const double n_decoded = static_cast<double>(arguments.n_passes) * n;
     std::printf(
-        "{\"tokens_per_second\": %.4f, \"read_bytes_per_token\": %.1f, \"read_ahead_bytes_per_token\": %.1f, "
-        "\"useful_bytes_per_token\": %.1f, \"stall_seconds_per_token\": %.7f}\n",
-        speed, static_cast<double>(span.read_bytes) / n, static_cast<double>(span.prefetch.read_ahead_bytes) / n,
-        static_cast<double>(span.prefetch.useful_bytes) / n, span.stall_seconds / n);
+        "{\"tokens_per_second\": %.4f, \"tokens_per_second_without\": %.4f, \"ratio\": %.5f, \"lower_quartile\": %.5f, "
+        "\"upper_quartile\": %.5f, \"pairs_of_turns\": %zu, \"read_bytes_per_token\": %.1f, "
+        "\"read_ahead_bytes_per_token\": %.1f, \"useful_bytes_per_token\": %.1f}\n",
+        quantile(turns.with, 0.5), quantile(turns.without, 0.5), quantile(ratios, 0.5), quantile(ratios, 0.25),
+        quantile(ratios, 0.75), ratios.size(), static_cast<double>(span.read_bytes) / n_decoded,
+        static_cast<double>(span.prefetch.read_ahead_bytes) / n_decoded,
+        static_cast<double>(span.prefetch.useful_bytes) / n_decoded);
 }
 
 }  // namespace

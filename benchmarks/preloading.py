@@ -6,9 +6,9 @@ For expert caches of several sizes, with the disk as it is and throttled by the 
 against `off` in turns (turns.py), and everything resident; each pair are new processes. The predictors come from a
 profile of the calibration text (made in --work if it is not there); a model with random weights (--random) has none and
 is fed random tokens.
-With --known-routing (cmake --build BUILD --target known_routing), also with a predictor that knows what the routers
-will choose and one that is always wrong, each against `off` of the same program. Belady's misses come from a replay of
-what the text routed.
+With --known-routing (cmake --build BUILD --target known_routing), also what forecasts gain within one process, with and
+without them in turns: those of the maps, of a predictor that knows what the routers will choose, and of one that is
+always wrong. Belady's misses come from a replay of what the text routed.
 
 Bound: time per token >= max(everything resident, bytes that `off` misses / bandwidth), all measured in this run. The
 bandwidth is the best of several probes of `edgemoe.plan`: the reads that the engine makes, as many at once.
@@ -33,6 +33,7 @@ from bound import overlap_bound
 from outputs import write_outputs, write_record
 
 WORKER = Path(__file__).with_name("edgemoe_worker.py")
+KNOWN = ("maps", "right", "wrong")  # --forecast of known_routing
 _PROBES = 4  # what the machine does meanwhile makes a probe slower, never faster
 _PROBE_SECONDS = 0.5
 
@@ -61,11 +62,15 @@ class Bench:
         command += [] if self._arguments.random else ["--text", str(self._arguments.text)]
         return command
 
-    def known_routing(self, cache_bytes: int, prefetch: str, forecast: str) -> list[str]:
-        """The same with a predictor that is right, or wrong, or none."""
-        command = [str(self._arguments.known_routing), str(self.model), str(self._arguments.text), *self._size()]
+    def known_routing(self, cache_bytes: int, forecast: str, rate: int) -> list[str]:
+        """A command that decodes the same tokens with these forecasts and without, in turns."""
+        command = [str(self._arguments.known_routing), str(self.model), str(self._arguments.text)]
+        command += ["--threads", str(self._arguments.threads), "--tokens", str(self._arguments.tokens)]
+        command += ["--turn", str(self._arguments.turn // 2), "--passes", str(self._arguments.known_passes)]
+        # What a limit on the disk owes or saves is settled within a tenth of a second.
+        command += ["--unsettled", "0.1" if rate else "0.01"]
         command += ["--profile", str(self.profile)] if self.profile else []
-        return [*command, "--expert-cache", str(cache_bytes), "--prefetch", prefetch, "--forecast", forecast]
+        return [*command, "--expert-cache", str(cache_bytes), "--forecast", forecast]
 
     def _size(self) -> list[str]:
         sizes = {
@@ -115,9 +120,9 @@ def median(runs: list[dict[str, Any]], key: str) -> float:
     return float(statistics.median(run[key] for run in runs))
 
 
-def ratios(runs: dict[str, list[dict[str, Any]]], way: str, reference: str = "off") -> dict[str, float]:
-    """Speed against that of `reference`, pair by pair: median and, of two pairs and more, quartiles."""
-    each = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(runs[way], runs[reference])]
+def ratios(runs: dict[str, list[dict[str, Any]]], way: str) -> dict[str, float]:
+    """Speed against that of `off`, pair by pair: median and, of two pairs and more, quartiles."""
+    each = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(runs[way], runs["off"])]
     low, middle, high = statistics.quantiles(each, n=4, method="inclusive") if len(each) > 1 else each * 3
     return {"ratio": middle, "lower_quartile": low, "upper_quartile": high}
 
@@ -135,17 +140,16 @@ def measure_case(bench: Bench, arguments: argparse.Namespace, share: float, rate
         groups.append(resident)
     else:
         groups[0] |= resident
-    if arguments.known_routing:
-        known = {"off": ("off", "none"), "right": ("auto", "right"), "wrong": ("auto", "wrong")}
-        groups.append({f"known {name}": bench.known_routing(cache_bytes, *how) for name, how in known.items()})
     runs: dict[str, list[dict[str, Any]]] = {name: [] for group in groups for name in group}
-    for number in range(max(arguments.pairs, arguments.known_pairs)):
+    for number in range(arguments.pairs):
         for group in groups:
-            if number >= (arguments.known_pairs if "known off" in group else arguments.pairs):
-                continue
             names = list(group) if number % 2 == 0 else list(group)[::-1]
             for name, result in bench.run({name: group[name] for name in names}, rate).items():
                 runs[name].append(result)
+    known = {
+        how: bench.run({how: bench.known_routing(cache_bytes, how, rate)}, rate)[how]
+        for how in (KNOWN if arguments.known_routing else ())
+    }
     # What a virtual disk gives may become more when its host has read the file.
     bandwidth = max(bandwidth, bench.bandwidth(cache_bytes))
     bandwidth = min(bandwidth, rate * 1e6) if rate else bandwidth
@@ -171,14 +175,8 @@ def measure_case(bench: Bench, arguments: argparse.Namespace, share: float, rate
             "read_ahead_bytes_per_token": median(runs[way], "read_ahead_bytes_per_token"),
             "read_ahead_useful_bytes_per_token": median(runs[way], "read_ahead_useful_bytes_per_token"),
         }
-    if arguments.known_routing:
-        row["known"] = {
-            how: {
-                "tokens_per_second": median(runs[f"known {how}"], "tokens_per_second"),
-                **ratios(runs, f"known {how}", "known off"),
-            }
-            for how in known
-        }
+    if known:
+        row["known"] = known
     return row
 
 
@@ -193,7 +191,7 @@ def table(rows: list[dict[str, Any]], ways: list[str]) -> str:
     heads = ["cache", "disk MB/s", "compute ms", "reads ms", "bound tok/s", "off tok/s", "of bound"]
     for way in ways:
         heads += [f"{way} tok/s", "of bound", f"{way} / off", "read ahead, of it used"]
-    heads += ["known / off", "always wrong / off"] if known else []
+    heads += ["with forecasts / without", "known", "always wrong"] if known else []
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for row in rows:
         cells = [
@@ -208,7 +206,7 @@ def table(rows: list[dict[str, Any]], ways: list[str]) -> str:
             cells += [f"{row[way]['tokens_per_second']:.1f}", f"{row[way]['of_bound']:.0%}", spread(row[way])]
             cells += [f"{ahead / 1e6:.2f} MB, {used / ahead:.0%}" if ahead else "nothing"]
         if known:
-            cells += [spread(row["known"][way]) for way in ("right", "wrong")]
+            cells += [spread(row["known"][how]) for how in KNOWN]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -268,12 +266,12 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--ways", default="auto", help="settings of prefetch to compare with off")
     parser.add_argument("--known-routing", type=Path, help="the program of that name; needs --text")
-    parser.add_argument("--known-pairs", type=int, default=5)
+    parser.add_argument("--known-passes", type=int, default=8, help="over the tokens that count, by that program")
     parser.add_argument("--work", type=Path, default=Path("build/preloading"), help="folder for the profile")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/preloading.json"))
     arguments = parser.parse_args()
-    if arguments.pairs < 1 or (arguments.known_routing and arguments.known_pairs < 1):
-        parser.error("at least one pair")
+    if arguments.pairs < 1 or arguments.known_passes < 1:
+        parser.error("at least one pair, and one pass")
     if arguments.known_routing:
         arguments.known_routing = arguments.known_routing.resolve()  # started by its name, "./" would be lost
         if not arguments.known_routing.is_file():
@@ -293,7 +291,7 @@ def main() -> int:
         "tokens": arguments.tokens,
         "turn": arguments.turn,
         "pairs": arguments.pairs,
-        "known_pairs": arguments.known_pairs if arguments.known_routing else 0,
+        "known_passes": arguments.known_passes if arguments.known_routing else 0,
         "ways": ways,
         "rows": [],
     }

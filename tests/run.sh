@@ -4,14 +4,18 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
-# With ccache, what the package's build has compiled is not compiled again in the build folders of the tests and of the wheel.
-export CCACHE_BASEDIR=${CCACHE_BASEDIR:-$PWD} CCACHE_NOHASHDIR=1
+# One CMake and one name of each compiler for all that is built: with ccache, what the package's build has compiled is then not compiled
+# again in the build folders of the tests and of the wheel.
+export CC=${CC:-cc} CXX=${CXX:-c++} CCACHE_BASEDIR=${CCACHE_BASEDIR:-$PWD} CCACHE_NOHASHDIR=1
+echo "== build tools"
+"$python" -m pip install --quiet --disable-pip-version-check cmake ninja 'scikit-build-core>=0.10'
+cmake=$("$python" -c 'import cmake, os; print(os.path.join(cmake.CMAKE_BIN_DIR, "cmake"))')
+export PATH="$(dirname "$cmake"):$PATH"
 
 echo "== package"
 "$python" -m pip install --quiet --disable-pip-version-check '.[test]'
 
 echo "== C++: build"
-"$python" -m pip install --quiet --disable-pip-version-check cmake ninja 'scikit-build-core>=0.10'
 if ! echo '#include <doctest/doctest.h>' | c++ -E -x c++ - >/dev/null 2>&1; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get install -y -q doctest-dev >/dev/null 2>&1 || { apt-get update -q >/dev/null && apt-get install -y -q doctest-dev >/dev/null; }
@@ -20,7 +24,6 @@ if ! echo '#include <doctest/doctest.h>' | c++ -E -x c++ - >/dev/null 2>&1; then
         exit 1
     fi
 fi
-cmake=$("$python" -c 'import cmake, os; print(os.path.join(cmake.CMAKE_BIN_DIR, "cmake"))')
 "$cmake" -S . -B build/tests -G Ninja -DCMAKE_MAKE_PROGRAM="$("$python" -c 'import ninja, os; print(os.path.join(ninja.BIN_DIR, "ninja"))')" \
     -DPython_EXECUTABLE="$(command -v "$python")" -DEDGEMOE_BUILD_TESTS=ON -DEDGEMOE_BUILD_LLAMA_TOOLS=ON >build-tests.log 2>&1 ||
     { tail -n 30 build-tests.log >&2; exit 1; }

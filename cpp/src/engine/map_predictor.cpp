@@ -77,6 +77,7 @@ ggml_tensor describe(const LayerMap & map, int64_t first_row) {
 
 MapPredictor::MapPredictor(ExpertMaps maps, bool forecasts)
     : maps_(std::move(maps)),
+      can_forecast_(forecasts),
       forecasts_ahead_(forecasts),
       token_routing_(n_token_layers(maps_, forecasts), most_used(maps_)) {
     int64_t n_columns = 0, n_rows = 0;
@@ -118,7 +119,8 @@ void MapPredictor::begin_tokens(const int32_t * tokens, size_t n_tokens, ExpertS
     forecasts_.clear();
     for (auto & [number, layer] : layers_) {
         layer.n_tokens = 0;
-        if (n_tokens != 1 || !store.wants_forecasts() || layer.position >= token_routing_.n_layers()) {
+        if (n_tokens != 1 || !forecasts_ahead_ || !store.wants_forecasts() ||
+            layer.position >= token_routing_.n_layers()) {
             continue;
         }
         const ChosenExperts last = token_routing_.find(tokens[0], layer.position);

@@ -22,6 +22,9 @@ public:
     // `forecasts`: false: nothing is read ahead, so that only the next use is of interest.
     MapPredictor(ExpertMaps maps, bool forecasts);
 
+    // False: no forecasts are made until it is true again, for comparisons; what is seen is learnt all the same.
+    // Without effect where the constructor was told that there are none. Not while computing.
+    void set_forecasts(bool on) { forecasts_ahead_ = can_forecast_ && on; }
     // False: the maps say nothing of the next use.
     bool scores_next_use() const { return scores_next_use_; }
     // Told of the scores that the store is told; nullptr: nobody. Not while computing. REQUIRES: outlives that.
@@ -50,7 +53,8 @@ private:
     void see(Layer & layer, ChosenExperts chosen);
 
     ExpertMaps maps_;
-    const bool forecasts_ahead_;
+    const bool can_forecast_;
+    bool forecasts_ahead_;
     bool scores_next_use_ = false;
     bool is_batch_ = false;  // the ubatch has more tokens than the one that is predicted from
     RoutingObserver * observer_ = nullptr;
