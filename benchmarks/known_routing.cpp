@@ -1,6 +1,7 @@
 // What forecasts gain, in one process: a text is decoded in turns of a few tokens, with forecasts and without, the same
-// cache going on through both. Turn by turn, since what a shared machine does to a process, and where a process happens
-// to lie in memory, are larger than what is compared. Prints one JSON object.
+// cache going on through both. Turn by turn, since what a shared machine does to a process, and what sets one process
+// apart from the next for as long as it lives, are larger than what is compared. Prints one JSON object: speeds and
+// ratios by turns, medians and quartiles; bytes per token of all turns together.
 //
 //     known_routing MODEL TEXT --expert-cache BYTES [--tokens N] [--passes N] [--turn N] [--unsettled SECONDS]
 //                   [--threads N] [--prefetch auto|always] [--forecast right|wrong|maps] [--distance LAYERS]
