@@ -2,7 +2,7 @@
 
 What a shared machine does to the speed of a process changes within seconds, by more than what is to be compared: all of
 a comparison's programs have it alike when they take turns. A program for this prints a line before each turn and waits
-for one, and its result, one JSON object, in the end (`--turn` of edgemoe_worker.py and known_routing).
+for one, and its result, one JSON object, in the end (`--turn` of edgemoe_worker.py).
 """
 
 from __future__ import annotations
