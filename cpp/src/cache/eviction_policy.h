@@ -49,16 +49,6 @@ public:
     };
     virtual bool victim(PolicyTime now, const Filter & filter, ExpertId * id) = 0;
 
-    // True if the policy would rather keep `kept`, the victim() that it just named, than have `wanted`, which it may
-    // know nothing of but that it will be used in this pass or the next with `probability`.
-    virtual bool prefers(ExpertId kept, ExpertId wanted, float probability, PolicyTime now) {
-        static_cast<void>(kept);
-        static_cast<void>(wanted);
-        static_cast<void>(probability);
-        static_cast<void>(now);
-        return false;
-    }
-
     // How soon and how often each of the `n` experts of `layer` will be used, as a predictor sees it now: larger is
     // sooner or more often. Borrowed for the call. Policies that go by what was used ignore it.
     virtual void on_scores(int32_t layer, const float * scores, size_t n) {

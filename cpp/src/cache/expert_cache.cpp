@@ -100,7 +100,7 @@ bool ExpertCache::insert(ExpertId id, const MatrixBytes & matrices, PolicyTime n
     }
     taken.bytes = matrices;
     while (!place(&taken)) {
-        if (!evict_streamed(evicted) && !evict_by_policy(now, evicted)) {
+        if (!evict_streamed(Evictable(*this, false), evicted) && !evict_by_policy(now, evicted)) {
             return false;
         }
     }
@@ -136,14 +136,14 @@ bool ExpertCache::insert_streamed(ExpertId id, const MatrixBytes & matrices, Pol
                 settle(id, false, now);
                 return true;
             }
-        } while (evict_streamed(evicted) || evict_never_used(now, evicted));
+        } while (evict_streamed(Evictable(*this, false), evicted) || evict_never_used(now, evicted));
     }
     if (earns_a_place(id, now)) {
         return insert(id, matrices, now, evicted);
     }
     const auto fits_window = [&] { return streamed_bytes_ + bytes <= limits.window_bytes; };
     while (!place(&taken)) {
-        if (!evict_streamed(evicted) && !(fits_window() && evict_by_policy(now, evicted))) {
+        if (!evict_streamed(Evictable(*this, false), evicted) && !(fits_window() && evict_by_policy(now, evicted))) {
             return false;
         }
     }
@@ -151,7 +151,7 @@ bool ExpertCache::insert_streamed(ExpertId id, const MatrixBytes & matrices, Pol
     return true;
 }
 
-bool ExpertCache::insert_forecast(ExpertId id, const MatrixBytes & matrices, float probability, PolicyTime now,
+bool ExpertCache::insert_forecast(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
                                   std::vector<ExpertId> * evicted) {
     Slot & taken = slot(id);
     assert(!taken.is_taken);
@@ -160,11 +160,9 @@ bool ExpertCache::insert_forecast(ExpertId id, const MatrixBytes & matrices, flo
     }
     taken.bytes = matrices;
     while (!place(&taken)) {
-        ExpertId victim;
-        if (!policy_->victim(now, Evictable(*this, true), &victim) || policy_->prefers(victim, id, probability, now)) {
+        if (!evict_unprotected(now, evicted)) {
             return false;
         }
-        evict(victim, evicted);
     }
     settle(id, false, now);
     return true;
@@ -214,9 +212,9 @@ void ExpertCache::settle(ExpertId id, bool is_streamed, PolicyTime now) {
 }
 
 // The latest, because layers come in a fixed cycle: it is the one whose turn is farthest away.
-bool ExpertCache::evict_streamed(std::vector<ExpertId> * evicted) {
+bool ExpertCache::evict_streamed(const EvictionPolicy::Filter & filter, std::vector<ExpertId> * evicted) {
     const auto victim =
-        std::find_if(streamed_.rbegin(), streamed_.rend(), [this](ExpertId id) { return slot(id).pins == 0; });
+        std::find_if(streamed_.rbegin(), streamed_.rend(), [&filter](ExpertId id) { return filter.is_evictable(id); });
     if (victim == streamed_.rend()) {
         return false;
     }
@@ -228,6 +226,19 @@ bool ExpertCache::evict_streamed(std::vector<ExpertId> * evicted) {
 bool ExpertCache::evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicted) {
     ExpertId victim;
     if (!find_victim(now, &victim)) {
+        return false;
+    }
+    evict(victim, evicted);
+    return true;
+}
+
+bool ExpertCache::evict_unprotected(PolicyTime now, std::vector<ExpertId> * evicted) {
+    const Evictable filter(*this, true);
+    ExpertId victim;
+    if (evict_streamed(filter, evicted)) {
+        return true;
+    }
+    if (!policy_->victim(now, filter, &victim)) {
         return false;
     }
     evict(victim, evicted);

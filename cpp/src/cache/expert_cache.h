@@ -85,11 +85,10 @@ public:
     [[nodiscard]] bool insert_streamed(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
                                        const StreamLimits & limits, std::vector<ExpertId> * evicted);
 
-    // The same for an expert that is forecast to be used with `probability`: only in room that is free, or of unpinned
-    // experts that are not protected and that the policy would give up for it.
-    [[nodiscard]] bool insert_forecast(ExpertId id, const MatrixBytes & matrices, float probability, PolicyTime now,
+    // insert() for an expert that is likely to be used soon: no protected expert leaves for it.
+    [[nodiscard]] bool insert_forecast(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
                                        std::vector<ExpertId> * evicted);
-    // The same, in free room alone.
+    // insert(), in free room alone.
     [[nodiscard]] bool insert_free(ExpertId id, const MatrixBytes & matrices, PolicyTime now);
 
     // A protected expert is a victim of insert() only when all others are pinned. Its slot may come and go meanwhile.
@@ -142,8 +141,9 @@ private:
     bool place_matrices(Slot * slot);
     void settle(ExpertId id, bool is_streamed, PolicyTime now);
     bool find_victim(PolicyTime now, ExpertId * victim);
-    bool evict_streamed(std::vector<ExpertId> * evicted);
+    bool evict_streamed(const EvictionPolicy::Filter & filter, std::vector<ExpertId> * evicted);
     bool evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicted);
+    bool evict_unprotected(PolicyTime now, std::vector<ExpertId> * evicted);
     bool evict_never_used(PolicyTime now, std::vector<ExpertId> * evicted);
     uint64_t settled_and_used_bytes(int32_t layer) const;
     void evict(ExpertId victim, std::vector<ExpertId> * evicted);

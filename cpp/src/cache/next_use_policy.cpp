@@ -71,13 +71,6 @@ public:
         return values_.least(layer_weights_, filter, id);
     }
 
-    // The forecast says nothing here that the scores do not say.
-    bool prefers(ExpertId kept, ExpertId wanted, float, PolicyTime now) override {
-        weigh_by_layer_distance(now, kDistanceStrength, &layer_weights_);
-        return values_.value(kept) * layer_weights_[static_cast<size_t>(kept.layer)] >
-               values_.value(wanted) * layer_weights_[static_cast<size_t>(wanted.layer)];
-    }
-
     float value(ExpertId id) const override { return values_.value(id); }
 
     const char * name() const override { return "next-use"; }

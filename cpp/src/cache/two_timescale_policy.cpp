@@ -62,12 +62,6 @@ public:
     }
 
     // A use now is worth 1 of each frequency.
-    bool prefers(ExpertId kept, ExpertId, float probability, PolicyTime now) override {
-        weigh_by_layer_distance(now, kDistanceStrength, &layer_weights_);
-        return values_.value(kept) * layer_weights_[static_cast<size_t>(kept.layer)] >
-               probability * (kFastWeight + 1.0F);
-    }
-
     float value(ExpertId id) const override { return values_.value(id); }
 
     const char * name() const override { return "two-timescale"; }

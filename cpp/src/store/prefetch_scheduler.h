@@ -60,11 +60,11 @@ public:
     // New forecasts; they replace the earlier ones of the same layers.
     void forecast(const std::vector<ExpertForecast> & experts);
     bool is_forecast(int32_t entry) const { return guess(entry).chance > 0; }
+    float chance(int32_t entry) const { return guess(entry).chance; }
 
     // The entry of the next layer to read ahead next, -1: none. It is not whole, and not being read; the allowance has
     // room for its missing matrices.
     int32_t next_to_read() const;
-    float chance(int32_t entry) const { return guess(entry).chance; }
     void will_read(uint64_t bytes);  // they are asked for
     void refuse(int32_t entry);      // nothing may leave for it, until its layer is forecast anew
 

@@ -18,9 +18,6 @@ namespace prefetch {
 // read: where the disk or the processor has little time to spare, a wrong read costs about what a right one saves.
 constexpr float kLeastChance = 0.3F;
 constexpr float kLeastChanceToRead = 0.7F;
-// What the room that it takes may be worth at most, as a share of a use now: however certain a forecast is, what was
-// used a moment ago is not given up before its layer comes.
-constexpr float kMostWorthOfRoom = 0.9F;
 
 // A chance is a mean over the latest kMostForecasts or so of its kind; what the predictor says counts as much as
 // kFirstForecasts of them.

@@ -68,11 +68,12 @@ bool ExpertStore::has_demand_to_read() {
     return reads_.has_queued_demand() || reads_.n_in_flight() - reads_.n_ahead_in_flight() > n_arrived;
 }
 
+// Who leaves is chosen as it would be when its layer comes: then it would leave all the same.
 bool ExpertStore::insert_forecast(int32_t e) {
     ExpertEntry & entry = experts_[e];
+    const PolicyTime then = {time_.step, entry.id.layer};
     evicted_.clear();
-    const float worth = std::min(scheduler_.chance(e), prefetch::kMostWorthOfRoom);
-    const bool is_inserted = cache_.insert_forecast(entry.id, entry.matrix_bytes, worth, time_, &evicted_);
+    const bool is_inserted = cache_.insert_forecast(entry.id, entry.matrix_bytes, then, &evicted_);
     forget_evicted();
     if (is_inserted) {
         take_slot(entry);

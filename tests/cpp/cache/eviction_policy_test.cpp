@@ -180,21 +180,6 @@ TEST_CASE("ASpeculativeReadIsWorthWhatItsUsesWere") {
     }
 }
 
-TEST_CASE("TheDefaultPrefersWhatIsUsedOftenToWhatIsUnlikely") {
-    const auto policy = make_eviction_policy("default", {2, 4}).value();
-    for (int64_t step = 0; step < 10; ++step) {
-        use(policy.get(), {0, 0}, step);
-    }
-    use(policy.get(), {0, 1}, 0);
-    use(policy.get(), {0, 2}, 9);
-    for (const int32_t expert : {0, 1}) {
-        policy->on_insert({0, expert}, {9, 0});
-    }
-    CHECK(policy->prefers({0, 0}, {1, 3}, 0.3F, {9, 0}));
-    CHECK_FALSE(policy->prefers({0, 1}, {1, 3}, 0.3F, {9, 0}));
-    CHECK_FALSE(policy->prefers({0, 1}, {1, 3}, 1.0F, {9, 0}));
-}
-
 TEST_CASE("StepsMayStartAgain") {
     for (const std::string & name : eviction_policy_names()) {
         CAPTURE(name);

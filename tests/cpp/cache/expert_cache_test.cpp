@@ -436,28 +436,30 @@ TEST_CASE("AProtectedExpertLeavesOnlyWhenNoOtherIsLeft") {
 TEST_CASE("AForecastExpertTakesRoomOfWhatIsNeitherPinnedNorProtected") {
     ExpertCache cache = make_cache(64 * 2);
     std::vector<ExpertId> evicted;
-    REQUIRE(cache.insert_forecast({0, 0}, one_matrix(64), 0.5F, {0, 0}, &evicted));
+    REQUIRE(cache.insert_forecast({0, 0}, one_matrix(64), {0, 0}, &evicted));
     REQUIRE(cache.insert({0, 1}, one_matrix(64), {0, 0}, &evicted));
     cache.protect({0, 0}, true);
     cache.pin({0, 1});
-    CHECK_FALSE(cache.insert_forecast({0, 2}, one_matrix(64), 1.0F, {0, 0}, &evicted));
+    CHECK_FALSE(cache.insert_forecast({0, 2}, one_matrix(64), {0, 0}, &evicted));
     CHECK(evicted.empty());
-    CHECK_FALSE(cache.insert_forecast({0, 2}, one_matrix(200), 1.0F, {0, 0}, &evicted));
+    CHECK_FALSE(cache.insert_forecast({0, 2}, one_matrix(200), {0, 0}, &evicted));
     cache.unpin({0, 1});
-    CHECK(cache.insert_forecast({0, 2}, one_matrix(64), 1.0F, {0, 0}, &evicted));
+    CHECK(cache.insert_forecast({0, 2}, one_matrix(64), {0, 0}, &evicted));
     CHECK(evicted == std::vector<ExpertId>{{0, 1}});
     CHECK(cache.check_invariants() == "");
 }
 
-TEST_CASE("AForecastExpertEvictsNothingThatThePolicyPrefers") {
-    ExpertCache cache = make_cache(64, "default");
+TEST_CASE("ForAForecastExpertWhatPassesThroughLeavesFirst") {
+    ExpertCache cache = make_cache(64 * 3);
+    const StreamLimits limits = {0, 64 * 2};
     std::vector<ExpertId> evicted;
-    for (int64_t step = 0; step < 20; ++step) {
-        cache.record_use({0, 0}, {step, 0});
-    }
-    REQUIRE(cache.insert({0, 0}, one_matrix(64), {19, 0}, &evicted));
-    CHECK_FALSE(cache.insert_forecast({1, 0}, one_matrix(64), 0.4F, {19, 0}, &evicted));
-    CHECK(evicted.empty());
+    REQUIRE(cache.insert({0, 0}, one_matrix(64), {0, 0}, &evicted));
+    REQUIRE(cache.insert_streamed({0, 1}, one_matrix(64), {1, 0}, limits, &evicted));
+    REQUIRE(cache.insert_streamed({0, 2}, one_matrix(64), {1, 0}, limits, &evicted));
+    cache.protect({0, 2}, true);
+    REQUIRE(cache.insert_forecast({1, 0}, one_matrix(64), {2, 0}, &evicted));
+    CHECK(evicted == std::vector<ExpertId>{{0, 1}});
+    CHECK(cache.check_invariants() == "");
 }
 
 TEST_CASE("InsertFreeEvictsNothing") {

@@ -284,6 +284,24 @@ TEST_CASE("AReadAheadEvictsNothingThatIsForecastOrUsedNow") {
     CHECK(rig.store->stats().evictions == 0);
 }
 
+TEST_CASE("ACacheBelowATokensWorkingSetIsReadAheadToo") {
+    Rig rig(4, Prefetch::kAlways, kShape, "default");
+    rig.reader->allow(kAll);
+    for (int32_t i = 0; i < 30 * kShape.n_layers; ++i) {
+        const Result<LeasePtr> lease = rig.store->acquire(i % kShape.n_layers, kWhole, {0, 1});
+        REQUIRE(lease.is_ok());
+        rig.store->forecast(forecasts((i + 1) % kShape.n_layers, {0, 1}));
+        for (size_t e = 0; e < 2; ++e) {
+            while (!is_there(*lease.value(), e, kWhole)) {
+                REQUIRE(lease.value()->progress(true));
+            }
+            lease.value()->release(e);
+        }
+    }
+    const StreamStats stats = rig.store->stats();
+    CHECK(stats.prefetch.useful_bytes > stats.read_bytes / 2);
+}
+
 TEST_CASE("APredictorThatIsAlwaysWrongCostsAtMostThreePercent") {
     const Shape shape = {4, 16, 32, 64, 100, 3};
     for (const uint64_t n_slots : {12, 20, 40}) {
