@@ -12,7 +12,8 @@
 // default of --prefetch is always. With a profile, experts are evicted by the next use that its maps tell, in all
 // turns.
 //
-// N tokens warm the cache, and the N after them are decoded --passes times. Of a turn, the first --unsettled seconds
+// N tokens warm the cache, and --passes times the N after them are decoded, never the same again: a predictor remembers
+// what a token was routed to. Of a turn, the first --unsettled seconds
 // have no part in the speed: over so much a limit on the disk settles what the turn before it read.
 #include <unistd.h>
 
@@ -299,18 +300,20 @@ Loaded load(const Arguments & arguments, edgemoe::Prefetch prefetch) {
     return loaded;
 }
 
-// What the routers choose for the two halves of `tokens`.
+// What the routers choose for the stretches of `tokens`: that which warms the cache, and one for each pass.
 RoutingTrace record(const Arguments & arguments, std::vector<int32_t> * tokens, std::vector<float> * logits) {
     const Loaded loaded = load(arguments, edgemoe::Prefetch::kOff);
     const int32_t n = arguments.n_tokens;
-    *tokens = tokenize(loaded.model->vocab(), arguments.text, 2 * static_cast<size_t>(n));
+    const int32_t n_stretches = 1 + arguments.n_passes;
+    *tokens = tokenize(loaded.model->vocab(), arguments.text, static_cast<size_t>(n_stretches) * n);
     logits->resize(static_cast<size_t>(llama_vocab_n_tokens(loaded.model->vocab())));
     const std::string path =
         (std::filesystem::temp_directory_path() / ("known_routing." + std::to_string(::getpid()) + ".csv")).string();
     check(loaded.model->start_recording(path));
     loaded.model->set_recorded_phase(edgemoe::TracePhase::kDecode);
-    decode(*loaded.session, tokens->data(), n, *logits);
-    decode(*loaded.session, tokens->data() + n, n, *logits);
+    for (int32_t stretch = 0; stretch < n_stretches; stretch++) {
+        decode(*loaded.session, tokens->data() + stretch * n, n, *logits);
+    }
     check(loaded.model->stop_recording());
     Result<RoutingTrace> trace = edgemoe::read_trace_file(path);
     std::remove(path.c_str());
@@ -335,9 +338,9 @@ void run(const Arguments & arguments) {
     decode(*loaded.session, tokens.data(), n, logits);
     Turns turns;
     const edgemoe::StreamStats before = model.store()->stats();
-    for (int32_t pass = 0; pass < arguments.n_passes; pass++) {
-        forecasts.go_to(static_cast<size_t>(n));
-        decode_in_turns(*loaded.session, arguments, tokens.data() + n, &forecasts, logits, &turns);
+    for (int32_t pass = 1; pass <= arguments.n_passes; pass++) {
+        forecasts.go_to(static_cast<size_t>(pass) * static_cast<size_t>(n));
+        decode_in_turns(*loaded.session, arguments, tokens.data() + pass * n, &forecasts, logits, &turns);
     }
     const edgemoe::StreamStats span = difference(model.store()->stats(), before);
     model.set_predictor(nullptr);
