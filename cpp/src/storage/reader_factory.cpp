@@ -4,7 +4,6 @@
 #include "storage/reader_probe.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <system_error>
 #include <utility>
@@ -18,9 +17,6 @@ constexpr double kNearlyAll = 0.9;  // of the experts: few evictions, which cost
 constexpr double kClearlyFaster = 1.15;
 constexpr double kClearlyFasterAtSmallReads = 1.5;
 constexpr size_t kSmallReadBytes = size_t{256} << 10;
-// A single batch of small reads scatters by more than that: the fastest of several counts, as long as they are short.
-constexpr size_t kMostRounds = 4;
-constexpr std::chrono::milliseconds kShortRounds{8};
 
 using MakeReader = std::unique_ptr<AsyncReader> (*)(int n_lanes);
 
@@ -44,31 +40,21 @@ std::string percent(double share) {
     return std::to_string(std::lround(100 * std::min(share, 1.0))) + "%";
 }
 
-// `ring` or threads, whichever reads faster. Their batches alternate, and the reads of the two lie between each other.
+// `ring` or threads, whichever reads faster.
 Result<ReaderChoice> use_faster(const ReaderNeeds & needs, std::unique_ptr<AsyncReader> ring) {
     const File & file = **std::max_element(needs.files.begin(), needs.files.end(), [](const auto & a, const auto & b) {
         return a->size_bytes() < b->size_bytes();
     });
-    Result<ReaderChoice> threads = use_lanes(make_thread_reader, needs.n_lanes, "");
-    double by_ring = 0, by_threads = 0;
-    const auto end = std::chrono::steady_clock::now() + kShortRounds;
-    for (size_t round = 0; round < kMostRounds && std::chrono::steady_clock::now() < end; round++) {
-        ProbePlan plan;
-        plan.read_bytes = needs.read_bytes;
-        plan.n_reads = static_cast<size_t>(needs.n_lanes);
-        plan.step = 2 * kMostRounds;
-        plan.first = 2 * round;
-        const Result<double> ring_speed = probe_reader(*ring, file, plan);
-        plan.first++;
-        const Result<double> threads_speed =
-            threads.is_ok() ? probe_reader(*threads.value().reader, file, plan) : Result<double>(threads.status());
-        if (!ring_speed.is_ok() || !threads_speed.is_ok()) {
-            return ReaderChoice{std::move(ring), "uring, because a ring works here and every file grants direct reads"};
-        }
-        by_ring = std::max(by_ring, ring_speed.value());
-        by_threads = std::max(by_threads, threads_speed.value());
-    }
     const double clearly = needs.read_bytes <= kSmallReadBytes ? kClearlyFasterAtSmallReads : kClearlyFaster;
+    Result<ReaderChoice> threads = use_lanes(make_thread_reader, needs.n_lanes, "");
+    const Result<ReaderSpeeds> speeds = threads.is_ok()
+                                            ? compare_readers(*ring, *threads.value().reader, file, needs.read_bytes,
+                                                              static_cast<size_t>(needs.n_lanes), clearly)
+                                            : Result<ReaderSpeeds>(threads.status());
+    if (!speeds.is_ok()) {
+        return ReaderChoice{std::move(ring), "uring, because a ring works here and every file grants direct reads"};
+    }
+    const double by_ring = speeds.value().usual, by_threads = speeds.value().other;
     const bool is_ring = by_ring * clearly >= by_threads;
     const std::string reason = std::string(is_ring ? "uring" : "threads") + ", because reads of " +
                                std::to_string(needs.read_bytes >> 10) + " KiB came at " + speed(by_ring) +

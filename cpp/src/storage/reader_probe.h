@@ -24,4 +24,17 @@ struct ProbePlan {
 // until all reads have ended.
 Result<double> probe_reader(AsyncReader & reader, const File & file, const ProbePlan & plan);
 
+// Bytes per second of two engines: the fastest of several batches of either, which alternate and lie between each
+// other.
+struct ReaderSpeeds {
+    double usual = 0;
+    double other = 0;
+};
+
+// Batches of `n_reads` reads of `read_bytes` bytes: up to 4 of either while that takes less than 8 ms; and up to 16,
+// and 100 ms, while `other` looks more than `clearly` times as fast as `usual`, since a busy processor delays one batch
+// or two. Fails as probe_reader() does.
+Result<ReaderSpeeds> compare_readers(AsyncReader & usual, AsyncReader & other, const File & file, size_t read_bytes,
+                                     size_t n_reads, double clearly);
+
 }  // namespace edgemoe
