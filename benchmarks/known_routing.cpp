@@ -13,8 +13,8 @@
 // turns.
 //
 // N tokens warm the cache, and --passes times the N after them are decoded, never the same again: a predictor remembers
-// what a token was routed to. Of a turn, the first --unsettled seconds
-// have no part in the speed: over so much a limit on the disk settles what the turn before it read.
+// what a token was routed to. Of a turn, the first --unsettled seconds have no part in the speed: over so much a limit
+// on the disk settles what the turn before it read.
 #include <unistd.h>
 
 #include <algorithm>

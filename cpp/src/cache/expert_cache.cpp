@@ -136,7 +136,8 @@ bool ExpertCache::insert_streamed(ExpertId id, const MatrixBytes & matrices, Pol
                 settle(id, false, now);
                 return true;
             }
-        } while (evict_streamed(Evictable(*this, false), evicted) || evict_never_used(now, evicted));
+        } while (evict_streamed(Evictable(*this, false), evicted) ||
+                 evict_by_policy(now, NeverUsed(*this, now.layer), evicted));
     }
     if (earns_a_place(id, now)) {
         return insert(id, matrices, now, evicted);
@@ -159,8 +160,9 @@ bool ExpertCache::insert_forecast(ExpertId id, const MatrixBytes & matrices, Pol
         return false;
     }
     taken.bytes = matrices;
+    const Evictable unprotected(*this, true);
     while (!place(&taken)) {
-        if (!evict_unprotected(now, evicted)) {
+        if (!evict_streamed(unprotected, evicted) && !evict_by_policy(now, unprotected, evicted)) {
             return false;
         }
     }
@@ -232,22 +234,10 @@ bool ExpertCache::evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicte
     return true;
 }
 
-bool ExpertCache::evict_unprotected(PolicyTime now, std::vector<ExpertId> * evicted) {
-    const Evictable filter(*this, true);
+bool ExpertCache::evict_by_policy(PolicyTime now, const EvictionPolicy::Filter & filter,
+                                  std::vector<ExpertId> * evicted) {
     ExpertId victim;
-    if (evict_streamed(filter, evicted)) {
-        return true;
-    }
     if (!policy_->victim(now, filter, &victim)) {
-        return false;
-    }
-    evict(victim, evicted);
-    return true;
-}
-
-bool ExpertCache::evict_never_used(PolicyTime now, std::vector<ExpertId> * evicted) {
-    ExpertId victim;
-    if (!policy_->victim(now, NeverUsed(*this, now.layer), &victim)) {
         return false;
     }
     evict(victim, evicted);

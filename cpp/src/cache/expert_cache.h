@@ -143,8 +143,7 @@ private:
     bool find_victim(PolicyTime now, ExpertId * victim);
     bool evict_streamed(const EvictionPolicy::Filter & filter, std::vector<ExpertId> * evicted);
     bool evict_by_policy(PolicyTime now, std::vector<ExpertId> * evicted);
-    bool evict_unprotected(PolicyTime now, std::vector<ExpertId> * evicted);
-    bool evict_never_used(PolicyTime now, std::vector<ExpertId> * evicted);
+    bool evict_by_policy(PolicyTime now, const EvictionPolicy::Filter & filter, std::vector<ExpertId> * evicted);
     uint64_t settled_and_used_bytes(int32_t layer) const;
     void evict(ExpertId victim, std::vector<ExpertId> * evicted);
     bool earns_a_place(ExpertId id, PolicyTime now);

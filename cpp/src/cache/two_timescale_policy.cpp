@@ -61,7 +61,6 @@ public:
         return values_.least(layer_weights_, filter, id);
     }
 
-    // A use now is worth 1 of each frequency.
     float value(ExpertId id) const override { return values_.value(id); }
 
     const char * name() const override { return "two-timescale"; }

@@ -13,49 +13,49 @@
 namespace edgemoe::test {
 namespace {
 
+// Hands on to another reader.
+class ForwardingReader : public AsyncReader {
+public:
+    void submit(const std::vector<ReadRequest> & requests) override { inner_->submit(requests); }
+    size_t reap(std::vector<ReadCompletion> * completions) override { return inner_->reap(completions); }
+    size_t wait(std::vector<ReadCompletion> * completions) override { return inner_->wait(completions); }
+    void cancel(uint64_t id) override { inner_->cancel(id); }
+    void promote(uint64_t id) override { inner_->promote(id); }
+    const char * name() const override { return "forwarding"; }
+
+private:
+    std::unique_ptr<AsyncReader> inner_ = make_thread_reader(2);
+};
+
 // Remembers what is read.
-class WatchingReader final : public AsyncReader {
+class WatchingReader final : public ForwardingReader {
 public:
     void submit(const std::vector<ReadRequest> & requests) override {
         for (const ReadRequest & request : requests) {
             offsets.insert(request.offset);
             bytes += request.bytes;
         }
-        inner_->submit(requests);
+        ForwardingReader::submit(requests);
     }
-    size_t reap(std::vector<ReadCompletion> * completions) override { return inner_->reap(completions); }
-    size_t wait(std::vector<ReadCompletion> * completions) override { return inner_->wait(completions); }
-    void cancel(uint64_t id) override { inner_->cancel(id); }
-    void promote(uint64_t id) override { inner_->promote(id); }
-    const char * name() const override { return "watching"; }
 
     std::set<uint64_t> offsets;
     size_t bytes = 0;
-
-private:
-    std::unique_ptr<AsyncReader> inner_ = make_thread_reader(2);
 };
 
 // Its first batches take long, as those of a process that others keep from the processor.
-class DelayedReader final : public AsyncReader {
+class DelayedReader final : public ForwardingReader {
 public:
     DelayedReader(int n_delayed, std::chrono::milliseconds delay) : n_delayed_(n_delayed), delay_(delay) {}
     void submit(const std::vector<ReadRequest> & requests) override {
         std::this_thread::sleep_for(n_batches++ < n_delayed_ ? delay_ : std::chrono::milliseconds(0));
-        inner_->submit(requests);
+        ForwardingReader::submit(requests);
     }
-    size_t reap(std::vector<ReadCompletion> * completions) override { return inner_->reap(completions); }
-    size_t wait(std::vector<ReadCompletion> * completions) override { return inner_->wait(completions); }
-    void cancel(uint64_t id) override { inner_->cancel(id); }
-    void promote(uint64_t id) override { inner_->promote(id); }
-    const char * name() const override { return "delayed"; }
 
     int n_batches = 0;
 
 private:
     int n_delayed_;
     std::chrono::milliseconds delay_;
-    std::unique_ptr<AsyncReader> inner_ = make_thread_reader(2);
 };
 
 }  // namespace
