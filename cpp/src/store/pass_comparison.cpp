@@ -43,12 +43,12 @@ void PassComparison::end_pass(double seconds, double stall_seconds, bool counts)
 }
 
 bool PassComparison::is_part_over() const {
-    if (part_.n_measured < prefetch::kTrialPasses || part_.seconds < prefetch::kLeastTrialSeconds) {
-        return false;
+    if (part_.n_measured >= prefetch::kTrialPasses && part_.seconds >= prefetch::kTrialSeconds) {
+        return true;
     }
     // A trial that is so much worse is lost.
-    const bool is_lost = is_trial_ && stretch_ > 0 && is_worse(other(), preferred(), prefetch::kErrorsToGiveUp);
-    return is_lost || part_.seconds >= prefetch::kTrialSeconds;
+    return is_trial_ && stretch_ > 0 && part_.n_measured >= prefetch::kLeastTrialPasses &&
+           part_.seconds >= prefetch::kLeastTrialSeconds && is_worse(other(), preferred(), prefetch::kErrorsToGiveUp);
 }
 
 // `a` takes longer, by more than `n_errors` standard errors.
@@ -82,7 +82,7 @@ void PassComparison::decide() {
     if (changes) {
         stretch_ = prefetch::kFirstStretch;
     } else if (is_sure) {
-        stretch_ = std::clamp(2 * stretch_, prefetch::kFirstStretch, prefetch::kLongestStretch);
+        stretch_ = std::clamp(prefetch::kGrowth * stretch_, prefetch::kFirstStretch, prefetch::kLongestStretch);
     } else {
         stretch_ = std::clamp(2 * stretch_, 1, prefetch::kFirstStretch);
     }

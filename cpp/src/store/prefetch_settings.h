@@ -39,22 +39,25 @@ constexpr size_t kPrewarmReads = 2;
 
 // Passes over the layers are made with reads ahead and without in turn. A trial is of the way that is not preferred: of
 // at least kTrialPasses passes that are measured, and kTrialSeconds, since a limit on bytes may be kept over a tenth of
-// a second, so that in short turns one way pays for the other's reads. It ends after kLeastTrialSeconds when the way
-// that is tried is worse by kErrorsToGiveUp standard errors. A stretch of the preferred way follows, of kFirstStretch
-// parts as long as a trial, then twice as many with each trial after which the preference is right beyond chance, up to
-// kLongestStretch; while a difference is neither sure nor excluded, at most kFirstStretch, beginning with 1; it ends
-// early when what is preferred has become worse than the other way was. The first pass of a turn, and all in its first
-// kUnsettledSeconds, are not measured. What layers took in a trial is compared with the latest parts of the stretch
-// before it; what earlier trials showed counts kRemembered as much with each. Reading ahead begins when it takes at
-// most kMostToBegin of the time without, and goes on while it takes at most kMostToGoOn; what could be chance, within
-// kErrors standard errors (which are taken to be at least kLeastError of the time), changes nothing: one pass that was
-// disturbed, however long, is about one such error, and two are 1.5.
+// a second, so that in short turns one way pays for the other's reads. It ends after kLeastTrialPasses and
+// kLeastTrialSeconds when the way that is tried is worse by kErrorsToGiveUp standard errors. A stretch of the preferred
+// way follows, of kFirstStretch parts as long as a whole trial, then kGrowth times as many with each trial after which
+// the preference is right beyond chance, up to kLongestStretch; while a difference is neither sure nor excluded, at
+// most kFirstStretch, beginning with 1, then twice as many; it ends early when what is preferred has become worse than
+// the other way was. The first pass of a turn, and all in its first kUnsettledSeconds, are not measured. What layers
+// took in a trial is compared with the latest parts of the stretch before it; what earlier trials showed counts
+// kRemembered as much with each. Reading ahead begins when it takes at most kMostToBegin of the time without, and goes
+// on while it takes at most kMostToGoOn; what could be chance, within kErrors standard errors (which are taken to be at
+// least kLeastError of the time), changes nothing: one pass that was disturbed, however long, is about one such error,
+// and two are 1.5.
 constexpr int32_t kTrialPasses = 16;
 constexpr double kTrialSeconds = 0.3;
-constexpr double kLeastTrialSeconds = 0.2;
+constexpr int32_t kLeastTrialPasses = 8;
+constexpr double kLeastTrialSeconds = 0.15;
 constexpr double kUnsettledSeconds = 0.1;
 constexpr int32_t kFirstStretch = 4;
-constexpr int32_t kLongestStretch = 32;
+constexpr int32_t kGrowth = 4;
+constexpr int32_t kLongestStretch = 64;
 constexpr double kRemembered = 0.5;
 constexpr double kMostToBegin = 0.97;
 constexpr double kMostToGoOn = 0.99;
