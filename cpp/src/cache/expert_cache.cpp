@@ -100,7 +100,7 @@ bool ExpertCache::insert(ExpertId id, const MatrixBytes & matrices, PolicyTime n
     }
     taken.bytes = matrices;
     while (!place(&taken)) {
-        if (!evict_streamed(Evictable(*this, false), evicted) && !evict_by_policy(now, evicted)) {
+        if (!evict_streamed(Evictable(*this, true), evicted) && !evict_by_policy(now, evicted)) {
             return false;
         }
     }

@@ -61,9 +61,9 @@ public:
     void score_next_use(int32_t layer, const float * scores, size_t n) { policy_->on_scores(layer, scores, n); }
     bool takes_scores() const { return policy_->takes_scores(); }
 
-    // Gives `id` a slot, evicting unpinned experts: those that pass through, the latest first, then as the policy says.
-    // They are appended to *evicted. Returns false, with what was evicted up to then in *evicted, when the pinned slots
-    // leave no room. The new slot is not pinned. REQUIRES: !contains(id), some matrix.
+    // Gives `id` a slot, evicting unpinned experts: those that pass through and are not protected, the latest first,
+    // then as the policy says. They are appended to *evicted. Returns false, with what was evicted up to then in
+    // *evicted, when the pinned slots leave no room. The new slot is not pinned. REQUIRES: !contains(id), some matrix.
     [[nodiscard]] bool insert(ExpertId id, const MatrixBytes & matrices, PolicyTime now,
                               std::vector<ExpertId> * evicted);
 

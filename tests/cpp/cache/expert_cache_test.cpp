@@ -433,6 +433,20 @@ TEST_CASE("AProtectedExpertLeavesOnlyWhenNoOtherIsLeft") {
     }
 }
 
+TEST_CASE("AProtectedExpertThatPassesThroughLeavesOnlyWhenNoOtherIsLeft") {
+    ExpertCache cache = make_cache(64 * 2);
+    std::vector<ExpertId> evicted;
+    REQUIRE(cache.insert({0, 0}, one_matrix(64), {0, 0}, &evicted));
+    REQUIRE(cache.insert_streamed({0, 1}, one_matrix(64), {1, 0}, kNoShare, &evicted));
+    cache.protect({0, 1}, true);
+    REQUIRE(cache.insert({1, 0}, one_matrix(64), {2, 0}, &evicted));
+    CHECK(evicted == std::vector<ExpertId>{{0, 0}});
+    cache.pin({1, 0});
+    REQUIRE(cache.insert({1, 1}, one_matrix(64), {2, 0}, &evicted));
+    CHECK(evicted == std::vector<ExpertId>{{0, 0}, {0, 1}});
+    CHECK(cache.check_invariants() == "");
+}
+
 TEST_CASE("AForecastExpertTakesRoomOfWhatIsNeitherPinnedNorProtected") {
     ExpertCache cache = make_cache(64 * 2);
     std::vector<ExpertId> evicted;
