@@ -217,6 +217,23 @@ TEST_CASE("ATrialEndsEarlyWhenItIsLost") {
     CHECK(trial_seconds > prefetch::kUnsettledSeconds + 0.05);
 }
 
+TEST_CASE("AStretchIsLongerAfterATrialThatConfirmsAndHasAnEnd") {
+    PassComparison comparison(true);
+    run(&comparison, kFirstRound, 1.0, 2.0);
+    REQUIRE(comparison.prefers_ahead());
+    for (const int n_parts : {prefetch::kFirstStretch, prefetch::kGrowth * prefetch::kFirstStretch,
+                              prefetch::kLongestStretch, prefetch::kLongestStretch}) {
+        int n_passes = 0;
+        while (comparison.reads_ahead()) {
+            run(&comparison, 1, 1.0, 2.0);
+            n_passes++;
+        }
+        CHECK(n_passes == 1 + n_parts * prefetch::kTrialPasses);
+        run(&comparison, kLostTrial, 1.0, 2.0);
+        CHECK(comparison.reads_ahead());
+    }
+}
+
 TEST_CASE("TrialsStayFrequentWhileADifferenceIsNeitherSureNorExcluded") {
     std::mt19937 random(1);
     std::normal_distribution<double> noise(0, 0.6);
