@@ -120,9 +120,9 @@ def median(runs: list[dict[str, Any]], key: str) -> float:
     return float(statistics.median(run[key] for run in runs))
 
 
-def ratios(runs: dict[str, list[dict[str, Any]]], way: str) -> dict[str, float]:
-    """Speed against that of `off`, pair by pair: median and, of two pairs and more, quartiles."""
-    each = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(runs[way], runs["off"])]
+def ratios(runs: dict[str, list[dict[str, Any]]], way: str, baseline: str) -> dict[str, float]:
+    """Speed against that of `baseline`, pair by pair: median and, of two pairs and more, quartiles."""
+    each = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(runs[way], runs[baseline])]
     low, middle, high = statistics.quantiles(each, n=4, method="inclusive") if len(each) > 1 else each * 3
     return {"ratio": middle, "lower_quartile": low, "upper_quartile": high}
 
@@ -170,7 +170,7 @@ def measure_case(bench: Bench, arguments: argparse.Namespace, share: float, rate
         row[way] = {
             "tokens_per_second": speed,
             "of_bound": speed / bound.tokens_per_second,
-            **ratios(runs, way),
+            **ratios(runs, way, "off"),
             "read_bytes_per_token": median(runs[way], "read_bytes_per_token"),
             "read_ahead_bytes_per_token": median(runs[way], "read_ahead_bytes_per_token"),
             "read_ahead_useful_bytes_per_token": median(runs[way], "read_ahead_useful_bytes_per_token"),
