@@ -86,7 +86,7 @@ class Judge:
 def make_preset(arguments: argparse.Namespace, preset: str, path: Path, *, imatrix: bool = True) -> None:
     """A file of llama-quantize's, with an importance matrix or not, all weights but the experts' left as they are."""
     tools, work = Path(arguments.llama_bin), arguments.work
-    command = [tools / "llama-quantize"]
+    command: list[str | Path] = [tools / "llama-quantize"]
     if imatrix:
         importance = work / "imatrix.gguf"
         if not importance.exists():

@@ -235,7 +235,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
             ("belady_read_seconds", ":", "Belady's bytes / bandwidth"),
         ):
             if row[key]:
-                label = name if place == 0 else None
+                label = name if place == 0 else ""
                 axis.hlines(1e3 * row[key], place - 0.45, place + 0.45, color="black", linestyle=style, label=label)
     names = [
         f"cache {row['cache']:.0%}\n"

@@ -37,7 +37,7 @@ class Packer:
             text = arguments.calibration.read_bytes()
             edgemoe.profile(arguments.model, text, self._profile, n_threads=arguments.threads, keep_activations=True)
 
-    def pack(self, name: str, **limit: float) -> dict[str, Any]:
+    def pack(self, name: str, **limit: Any) -> dict[str, Any]:
         """One file."""
         known = self._judge.known(name)
         if known is not None:
