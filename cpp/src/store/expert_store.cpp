@@ -213,14 +213,18 @@ Result<LeasePtr> ExpertStore::acquire(int32_t layer, ProjectionMask mask, const 
 // The slow way of Lease::release(): others wait for the room.
 void ExpertStore::release(Lease & lease, size_t i) {
     std::unique_lock<AwakeMutex> lock(mutex_);
-    lease.admissions_[i].store(Lease::Admission::kUnpinned, std::memory_order_release);
-    lease.n_admitted_--;
-    cache_.unpin(experts_[lease.entries_[i]].id);
+    unpin(lease, i);
     if (lease.waits() && !lease.failed()) {
         admit(lease);
         announce_change();
         submit_and_unlock(lock);
     }
+}
+
+void ExpertStore::unpin(Lease & lease, size_t i) {
+    lease.admissions_[i].store(Lease::Admission::kUnpinned, std::memory_order_release);
+    lease.n_admitted_--;
+    cache_.unpin(experts_[lease.entries_[i]].id);
 }
 
 void ExpertStore::end(Lease & lease) {
@@ -240,6 +244,7 @@ void ExpertStore::end(Lease & lease) {
     lease_ = lease_ == &lease ? nullptr : lease_;
     idle_leases_.emplace_back(&lease);
     if (scheduler_.is_on()) {
+        scheduler_.forget_refusals();  // what was pinned may leave
         read_ahead();
         submit_and_unlock(lock);
     }

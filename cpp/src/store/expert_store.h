@@ -152,6 +152,7 @@ private:
     Status no_room(int32_t layer) const;
     void release(Lease & lease, size_t i);  // takes mutex_
     void end(Lease & lease);                // takes mutex_
+    void unpin(Lease & lease, size_t i);
     void submit_and_unlock(std::unique_lock<AwakeMutex> & lock);
     std::unique_ptr<Errands> borrow_errands();
 
@@ -178,6 +179,7 @@ private:
     template <typename Goes>
     void withdraw(Goes goes);
     void read_ahead();
+    void unpin_released();
     bool is_wanted_otherwise();
     bool has_demand_to_read();
     bool insert_forecast(int32_t entry);

@@ -172,6 +172,12 @@ void PrefetchScheduler::refuse(int32_t entry) {
     guess(entry).is_refused = true;
 }
 
+void PrefetchScheduler::forget_refusals() {
+    for (const int32_t entry : live_) {
+        guess(entry).is_refused = false;
+    }
+}
+
 void PrefetchScheduler::earn(double bytes) {
     allowance_ = std::min(allowance_ + bytes, std::max(most_allowance_, allowance_));
 }

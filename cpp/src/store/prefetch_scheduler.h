@@ -66,7 +66,8 @@ public:
     // room for its missing matrices.
     int32_t next_to_read() const;
     void will_read(uint64_t bytes);  // they are asked for
-    void refuse(int32_t entry);      // nothing may leave for it, until its layer is forecast anew
+    void refuse(int32_t entry);      // nothing may leave for it
+    void forget_refusals();          // something may leave now; also when a layer is forecast anew
 
     // What became of a read: of the `bytes` bytes that were asked for ahead.
     void arrived(int32_t entry, uint64_t bytes);  // it may be used

@@ -44,6 +44,7 @@ void ExpertStore::read_ahead() {
     if (!scheduler_.is_on() || is_wanted_otherwise()) {
         return;
     }
+    unpin_released();
     while (reads_.n_ahead_in_flight() + reads_.n_ahead_queued() < scheduler_.most_reads()) {
         const int32_t entry = scheduler_.next_to_read();
         if (entry < 0) {
@@ -54,6 +55,21 @@ void ExpertStore::read_ahead() {
             continue;
         }
         scheduler_.will_read(queue_reads(Chunk::kNoLease, ReadPurpose::kForecast, entry, kAllProjections));
+    }
+}
+
+// What the living lease is done with may leave now, as it may when the next layer comes: often it is worth the least,
+// its layer's next turn being the farthest away. Where another lease of the layer is still to come, its down matrices
+// are not done with.
+void ExpertStore::unpin_released() {
+    if (lease_ == nullptr || !has_projection(lease_->mask_, static_cast<size_t>(Projection::kDown))) {
+        return;
+    }
+    for (size_t i = 0; i < lease_->size(); i++) {
+        // Acquire: who released it has read its matrices, which may be overwritten from here on.
+        if (lease_->admissions_[i].load(std::memory_order_acquire) == Lease::Admission::kReleased) {
+            unpin(*lease_, i);
+        }
     }
 }
 

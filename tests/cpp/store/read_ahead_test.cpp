@@ -280,8 +280,27 @@ TEST_CASE("AReadAheadEvictsNothingThatIsForecastOrUsedNow") {
         const Result<LeasePtr> lease = rig.store->acquire(0, kWhole, {0, 1});
         rig.store->forecast(forecasts(1, {3}));
         CHECK(rig.reader->n_in_flight() == 0);
+        CHECK(rig.store->stats().evictions == 0);
     }
-    CHECK(rig.store->stats().evictions == 0);
+    CHECK(rig.reader->n_in_flight() == 3);  // once they are not used any more
+    CHECK(rig.store->stats().evictions == 1);
+}
+
+TEST_CASE("AReadAheadMayEvictWhatItsLayerIsDoneWith") {
+    for (const ProjectionMask mask : {kWhole, kGateAndUp}) {  // after the latter the layer comes again, for down
+        Rig rig(2, Prefetch::kAlways);
+        rig.reader->allow(kAll);
+        REQUIRE(rig.serve(0, {0, 1}).is_ok());
+        {
+            const Result<LeasePtr> lease = rig.store->acquire(0, mask, {0, 1});
+            lease.value()->release(0);
+            rig.store->forecast(forecasts(1, {3}));
+            CHECK(rig.store->stats().evictions == (mask == kWhole ? 1 : 0));
+            CHECK(is_there(*lease.value(), 1, mask));
+        }
+        REQUIRE(rig.serve(1, {3}).is_ok());
+        CHECK(rig.store->stats().prefetch.useful_bytes == kShape.expert_bytes());
+    }
 }
 
 TEST_CASE("ACacheBelowATokensWorkingSetIsReadAheadToo") {
