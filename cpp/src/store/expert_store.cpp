@@ -1,7 +1,7 @@
 // Invariants, under mutex_:
 //   * An expert has a slot in the cache exactly while its entry's `is_resident` is set.
 //   * Each part that is kReading holds one pin of its expert, so a slot is never reused while bytes are on their way to
-//     it; each expert of a living Lease that is admitted, or released without a lock, holds another.
+//     it; each expert of a living Lease that is admitted, or kReleased, holds another.
 //   * A read is in flight in reads_ until its chunk was finished; a completion in arrived_ still is.
 //   * At most one thread waits in the reader; the others wait for n_changes_, awake at first, then asleep on changed_.
 //     Whoever changes what they may wait for (arrived_, a part's state, an admission, a failure) raises it and wakes

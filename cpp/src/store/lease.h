@@ -45,7 +45,8 @@ public:
     bool reads_ahead() const;
 
     // The computation is done with the i-th expert; experts that waited for room are read, unless the lease has failed.
-    // Once per expert. No lock while nobody waits for room: then it may be evicted once the lease has ended.
+    // Once per expert. No lock while nobody waits for room: then it may be evicted once the lease has ended, or, if its
+    // down matrix was part of the lease, for what is read ahead.
     void release(size_t i);
 
     // True once a read has failed; status() then says which and why. The computation has to be given up.
@@ -62,7 +63,7 @@ private:
     enum class Admission : uint8_t {
         kWaiting,   // for a slot
         kAdmitted,  // pinned
-        kReleased,  // of no more use, and pinned until the lease ends
+        kReleased,  // of no more use, and pinned until the store sees it: before it reads ahead, or when the lease ends
         kUnpinned,  // of no more use
     };
 
