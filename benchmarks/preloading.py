@@ -195,7 +195,7 @@ def table(rows: list[dict[str, Any]], ways: list[str]) -> str:
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for row in rows:
         cells = [
-            f"{row['cache']:.0%}",
+            f"{100 * row['cache']:g}%",
             str(row["disk_megabytes_per_second"] or f"as it is, {row['bandwidth'] / 1e6:.0f}"),
         ]
         cells += [f"{1e3 * row['compute_seconds']:.2f}", f"{1e3 * row['read_seconds']:.2f}", f"{row['bound']:.1f}"]
@@ -238,7 +238,7 @@ def draw(record: dict[str, Any], path: Path) -> None:
                 label = name if place == 0 else ""
                 axis.hlines(1e3 * row[key], place - 0.45, place + 0.45, color="black", linestyle=style, label=label)
     names = [
-        f"cache {row['cache']:.0%}\n"
+        f"cache {100 * row['cache']:g}%\n"
         + (f"{row['disk_megabytes_per_second']} MB/s" if row["disk_megabytes_per_second"] else "disk as it is")
         for row in rows
     ]
