@@ -243,7 +243,8 @@ void ExpertStore::end(Lease & lease) {
     }
     lease_ = lease_ == &lease ? nullptr : lease_;
     idle_leases_.emplace_back(&lease);
-    if (scheduler_.is_on()) {
+    // Before the layer is over, its own experts would be the first to leave, and be read again.
+    if (scheduler_.is_on() && lease.ends_layer()) {
         scheduler_.forget_refusals();  // what was pinned may leave
         read_ahead();
         submit_and_unlock(lock);

@@ -45,8 +45,8 @@ public:
     bool reads_ahead() const;
 
     // The computation is done with the i-th expert; experts that waited for room are read, unless the lease has failed.
-    // Once per expert. No lock while nobody waits for room: then it may be evicted once the lease has ended, or, if its
-    // down matrix was part of the lease, for what is read ahead.
+    // Once per expert. No lock while nobody waits for room: then it may be evicted once the lease has ended, or, if
+    // that ends its layer, for what is read ahead.
     void release(size_t i);
 
     // True once a read has failed; status() then says which and why. The computation has to be given up.
@@ -71,6 +71,8 @@ private:
     // A lease of `entries().size()` experts that all wait. REQUIRES: it has ended, or is new.
     void begin(int32_t layer, ProjectionMask mask);
     Admission admission(size_t i) const { return admissions_[i].load(std::memory_order_relaxed); }
+    // False: the layer's experts are asked for once more, for the down matrices.
+    bool ends_layer() const { return has_projection(mask_, static_cast<size_t>(Projection::kDown)); }
     bool holds(int32_t entry) const;  // admitted and not released; REQUIRES the store's mutex
     bool waits() const { return n_waiting_.load(std::memory_order_relaxed) > 0; }
     void admit(size_t i);      // REQUIRES the store's mutex

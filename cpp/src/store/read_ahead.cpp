@@ -59,10 +59,9 @@ void ExpertStore::read_ahead() {
 }
 
 // What the living lease is done with may leave now, as it may when the next layer comes: often it is worth the least,
-// its layer's next turn being the farthest away. Where another lease of the layer is still to come, its down matrices
-// are not done with.
+// its layer's next turn being the farthest away.
 void ExpertStore::unpin_released() {
-    if (lease_ == nullptr || !has_projection(lease_->mask_, static_cast<size_t>(Projection::kDown))) {
+    if (lease_ == nullptr || !lease_->ends_layer()) {
         return;
     }
     for (size_t i = 0; i < lease_->size(); i++) {

@@ -287,20 +287,37 @@ TEST_CASE("AReadAheadEvictsNothingThatIsForecastOrUsedNow") {
 }
 
 TEST_CASE("AReadAheadMayEvictWhatItsLayerIsDoneWith") {
-    for (const ProjectionMask mask : {kWhole, kGateAndUp}) {  // after the latter the layer comes again, for down
-        Rig rig(2, Prefetch::kAlways);
-        rig.reader->allow(kAll);
-        REQUIRE(rig.serve(0, {0, 1}).is_ok());
-        {
-            const Result<LeasePtr> lease = rig.store->acquire(0, mask, {0, 1});
-            lease.value()->release(0);
-            rig.store->forecast(forecasts(1, {3}));
-            CHECK(rig.store->stats().evictions == (mask == kWhole ? 1 : 0));
-            CHECK(is_there(*lease.value(), 1, mask));
-        }
-        REQUIRE(rig.serve(1, {3}).is_ok());
-        CHECK(rig.store->stats().prefetch.useful_bytes == kShape.expert_bytes());
+    Rig rig(2, Prefetch::kAlways);
+    rig.reader->allow(kAll);
+    REQUIRE(rig.serve(0, {0, 1}).is_ok());
+    {
+        const Result<LeasePtr> lease = rig.store->acquire(0, kWhole, {0, 1});
+        lease.value()->release(0);
+        rig.store->forecast(forecasts(1, {3}));
+        CHECK(rig.store->stats().evictions == 1);
+        CHECK(is_there(*lease.value(), 1, kWhole));
     }
+    REQUIRE(rig.serve(1, {3}).is_ok());
+    CHECK(rig.store->stats().prefetch.useful_bytes == kShape.expert_bytes());
+}
+
+TEST_CASE("AReadAheadEvictsNothingBetweenTheLeasesOfALayer") {
+    Rig rig(2, Prefetch::kAlways);
+    rig.reader->allow(kAll);
+    REQUIRE(rig.serve(0, {0, 1}).is_ok());
+    const uint64_t read_bytes = rig.store->stats().read_bytes;
+    {
+        const Result<LeasePtr> lease = rig.store->acquire(0, kGateAndUp, {0, 1});
+        lease.value()->release(0);
+        rig.store->forecast(forecasts(1, {3}));
+        lease.value()->release(1);
+    }
+    CHECK(rig.store->stats().evictions == 0);
+    REQUIRE(test::serve(rig.file, *rig.store, 0, kDownOnly, {0, 1}).is_ok());
+    CHECK(rig.store->stats().read_bytes == read_bytes);
+    CHECK(rig.store->stats().evictions == 1);  // now the layer is over
+    REQUIRE(rig.serve(1, {3}).is_ok());
+    CHECK(rig.store->stats().prefetch.useful_bytes == kShape.expert_bytes());
 }
 
 TEST_CASE("ACacheBelowATokensWorkingSetIsReadAheadToo") {
